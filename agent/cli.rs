@@ -1,0 +1,52 @@
+//! The command line.
+
+use std::path::PathBuf;
+
+use clap::{Parser, Subcommand};
+
+/// Wrong arguments; what clap itself exits with.
+pub const EXIT_USAGE: u8 = 2;
+/// A check failed.
+pub const EXIT_FAILED: u8 = 1;
+/// Something that should not happen (sysexits.h, EX_SOFTWARE).
+pub const EXIT_INTERNAL: u8 = 70;
+/// The configuration is refused (sysexits.h, EX_CONFIG).
+pub const EXIT_CONFIG: u8 = 78;
+
+/// Stops the EC2 instance of a Minecraft server when nobody plays on it, and says why at any moment.
+#[derive(Debug, Parser)]
+#[command(version, arg_required_else_help = true)]
+pub struct Arguments {
+    /// What to do.
+    #[command(subcommand)]
+    pub command: Command,
+}
+
+/// What can be done.
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    /// Watch the server and stop the instance when it is empty: the service.
+    Run {
+        /// Read FILE, and the folder config.d beside it, instead of /etc/mc-idle/config.toml.
+        #[arg(long, value_name = "FILE")]
+        config: Option<PathBuf>,
+        /// Do everything but the AWS calls, and say what would have been done.
+        #[arg(long)]
+        dry_run: bool,
+    },
+    /// Check the configuration and, unless --offline, everything that a stop needs. Exits with 1 if something is wrong.
+    Check {
+        /// Read FILE, and the folder config.d beside it, instead of /etc/mc-idle/config.toml.
+        #[arg(long, value_name = "FILE")]
+        config: Option<PathBuf>,
+        /// Check the configuration only.
+        #[arg(long)]
+        offline: bool,
+    },
+    /// Ask the file system at PATH for its figures: the helper that may hang in the agent's place.
+    #[command(name = crate::host::probe::HELPER, hide = true)]
+    ProbeMount {
+        /// The mount point.
+        path: PathBuf,
+    },
+}

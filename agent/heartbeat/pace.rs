@@ -1,0 +1,132 @@
+//! When the next heartbeat is written. Pure: the time is an argument.
+
+use std::time::Duration;
+
+use crate::idle::Moment;
+use crate::idle::backoff::{Jitter, wait_between};
+
+/// No two heartbeats follow each other faster than this.
+pub const CLOSEST: Duration = Duration::from_secs(1);
+/// The longest interval under throttling.
+const SLOWEST: Duration = Duration::from_secs(900);
+/// The shortest wait after a failure other than throttling.
+const RETRY: Duration = Duration::from_secs(5);
+/// A reader may miss this many heartbeats before it calls the agent dead.
+const MISSED: u32 = 3;
+
+/// How the last attempt to write ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Outcome {
+    /// It was written.
+    Written,
+    /// SSM asks to be left alone for a while.
+    Throttled,
+    /// Anything else.
+    Failed,
+}
+
+/// The pace of the heartbeats.
+#[derive(Debug)]
+pub struct Pace {
+    base: Duration,
+    interval: Duration,
+    failures: u32,
+    regular: Moment,
+    earliest: Moment,
+}
+
+impl Pace {
+    /// A pace of one heartbeat every `base`, the first at `now`.
+    #[must_use]
+    pub fn new(base: Duration, now: Moment) -> Self {
+        Pace { base, interval: base, failures: 0, regular: now, earliest: now }
+    }
+
+    /// Takes a new base interval.
+    pub fn set_base(&mut self, base: Duration) {
+        if base != self.base {
+            self.base = base;
+            self.interval = base;
+        }
+    }
+
+    /// When to write next: `changed` says whether there is something new to tell.
+    #[must_use]
+    pub fn next(&self, changed: bool) -> Moment {
+        if changed { self.earliest } else { self.regular.max(self.earliest) }
+    }
+
+    /// Takes in how an attempt ended. Throttling doubles the interval, and each success halves it until it is back.
+    pub fn attempted(&mut self, now: Moment, outcome: Outcome, jitter: Jitter) {
+        self.failures = if outcome == Outcome::Written { 0 } else { self.failures.saturating_add(1) };
+        self.interval = match outcome {
+            Outcome::Written => (self.interval / 2).max(self.base),
+            Outcome::Throttled => (self.interval * 2).min(SLOWEST.max(self.base)),
+            Outcome::Failed => self.interval,
+        };
+        // Spread over a tenth either way, so that servers started together do not write together.
+        self.regular = now.plus(jitter.between(self.interval * 9 / 10, self.interval * 11 / 10));
+        self.earliest = match outcome {
+            Outcome::Written => now.plus(CLOSEST),
+            Outcome::Throttled => self.regular,
+            Outcome::Failed => now.plus(wait_between(RETRY, self.interval.max(RETRY), self.failures, jitter)),
+        };
+        if outcome == Outcome::Failed {
+            self.regular = self.earliest;
+        }
+    }
+
+    /// How long a reader has to wait for the next heartbeat before it may call the agent dead.
+    #[must_use]
+    pub fn patience(&self) -> Duration {
+        self.interval * MISSED
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const BASE: Duration = Duration::from_secs(60);
+
+    fn at(seconds: u64) -> Moment {
+        Moment(Duration::from_secs(seconds))
+    }
+
+    fn interval_after(pace: &mut Pace, outcome: Outcome) -> u64 {
+        pace.attempted(at(0), outcome, Jitter::new(0.5));
+        pace.next(false).0.as_secs()
+    }
+
+    #[test]
+    fn throttling_doubles_the_interval_up_to_a_quarter_of_an_hour_and_it_comes_back() {
+        let mut pace = Pace::new(BASE, at(0));
+        let slower: Vec<u64> = (0..6).map(|_| interval_after(&mut pace, Outcome::Throttled)).collect();
+        assert_eq!(slower, [120, 240, 480, 900, 900, 900]);
+        let faster: Vec<u64> = (0..5).map(|_| interval_after(&mut pace, Outcome::Written)).collect();
+        assert_eq!(faster, [450, 225, 112, 60, 60]);
+    }
+
+    #[test]
+    fn news_are_told_at_once_but_never_twice_a_second() {
+        let mut pace = Pace::new(BASE, at(0));
+        assert_eq!(pace.next(false), at(0));
+        pace.attempted(at(10), Outcome::Written, Jitter::new(0.5));
+        assert_eq!(pace.next(true), at(11));
+        assert_eq!(pace.next(false), at(70));
+    }
+
+    #[test]
+    fn a_failure_is_tried_again_soon_and_then_less_often() {
+        let mut pace = Pace::new(BASE, at(0));
+        let waits: Vec<u64> = (0..6).map(|_| interval_after(&mut pace, Outcome::Failed)).collect();
+        assert!(waits[0] < 10 && waits.is_sorted() && waits[5] <= 60, "{waits:?}");
+    }
+
+    #[test]
+    fn throttled_news_wait_too() {
+        let mut pace = Pace::new(BASE, at(0));
+        pace.attempted(at(0), Outcome::Throttled, Jitter::new(0.0));
+        assert_eq!(pace.next(true), pace.next(false));
+    }
+}

@@ -1,0 +1,63 @@
+//! The second witness: the kernel's socket diagnosis over netlink (sock_diag(7)), through the crate netstat2.
+//!
+//! netstat2 ends its list without an error when the kernel answers with one, so an empty list proves nothing. The
+//! witness is believed only if it saw as many listening sockets, on all ports, as the tables had just shown.
+
+use std::net::SocketAddr;
+
+use netstat2::{
+    AddressFamilyFlags, ProtocolFlags, ProtocolSocketInfo, SocketInfo, TcpSocketInfo, TcpState,
+    iterate_sockets_info_without_pids,
+};
+
+use super::tables::{Landmarks, socket};
+use crate::config::settings::Scope;
+use crate::idle::Seen;
+
+/// Why the second witness is not believed.
+#[derive(Debug, thiserror::Error)]
+pub enum WitnessError {
+    /// The kernel could not be asked, or its answer not be read.
+    #[error("cannot list sockets over netlink")]
+    Netlink(#[from] netstat2::error::Error),
+    /// It did not see what must be there.
+    #[error("netlink shows {found} listening sockets where /proc shows {expected}")]
+    Landmarks {
+        /// LISTEN rows of the tables.
+        expected: usize,
+        /// Listening sockets that it saw.
+        found: usize,
+    },
+}
+
+/// Lists the sockets on a Minecraft port. Does not walk `/proc/*/fd`, and does not wait: the kernel answers in place.
+///
+/// # Errors
+/// Whatever makes the answer not one to be believed.
+pub fn read(scope: &Scope, landmarks: Landmarks) -> Result<Seen, WitnessError> {
+    let families = AddressFamilyFlags::IPV4 | AddressFamilyFlags::IPV6;
+    let mut seen = Seen::default();
+    let mut listening = 0;
+    for info in iterate_sockets_info_without_pids(families, ProtocolFlags::TCP)? {
+        let info = info?;
+        let SocketInfo { protocol_socket_info: ProtocolSocketInfo::Tcp(tcp), inode, .. } = info else { continue };
+        let (local, peer) = addresses(&tcp);
+        listening += usize::from(tcp.state == TcpState::Listen);
+        if scope.covers(local) {
+            match tcp.state {
+                TcpState::Listen => seen.listener = true,
+                TcpState::Established => seen.sockets.extend(socket(scope, local, peer, inode.into())),
+                _ => {}
+            }
+        }
+    }
+    if listening == landmarks.listening {
+        Ok(seen)
+    } else {
+        Err(WitnessError::Landmarks { expected: landmarks.listening, found: listening })
+    }
+}
+
+fn addresses(tcp: &TcpSocketInfo) -> (SocketAddr, SocketAddr) {
+    (SocketAddr::new(tcp.local_addr, tcp.local_port), SocketAddr::new(tcp.remote_addr, tcp.remote_port))
+}

@@ -1,0 +1,108 @@
+//! Does the mount answer? A helper process asks it, so that only the helper can hang.
+//!
+//! A hard NFS mount whose server is gone blocks every caller (nfs(5), `hard`). The helper is killed at its deadline and
+//! never waited for by anything else; until the kernel lets go of it, no second one is started.
+
+use std::io;
+use std::path::{Path, PathBuf};
+use std::process::{ExitCode, Stdio};
+use std::time::Duration;
+
+use tokio::process::{Child, Command};
+use tokio::sync::watch;
+use tokio::time;
+
+/// The hidden subcommand that the helper is started with.
+pub const HELPER: &str = "probe-mount";
+
+/// The time between the end of one probe and the start of the next.
+const PAUSE: Duration = Duration::from_secs(30);
+
+/// The mount to probe.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Target {
+    /// The kernel's number of the mount.
+    pub mount_id: i32,
+    /// Where it is.
+    pub mount_point: PathBuf,
+    /// How long it may take to answer.
+    pub deadline: Duration,
+}
+
+/// What the last probe of a mount has shown.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Verdict {
+    /// The mount that was probed.
+    pub mount_id: i32,
+    /// `Ok` if it answered; otherwise what happened instead.
+    pub answer: Result<(), String>,
+}
+
+/// Probes whatever `target` names, for as long as anybody listens to `verdict`.
+pub async fn run(
+    helper: PathBuf,
+    mut target: watch::Receiver<Option<Target>>,
+    verdict: watch::Sender<Option<Verdict>>,
+) {
+    loop {
+        let Some(current) = target.borrow_and_update().clone() else {
+            if target.changed().await.is_err() {
+                return;
+            }
+            continue;
+        };
+        let report = |answer| {
+            verdict.send_replace(Some(Verdict { mount_id: current.mount_id, answer }));
+        };
+        match start(&helper, &current.mount_point) {
+            Err(error) => report(Err(format!("cannot start the helper that asks it: {error}"))),
+            Ok(mut child) => match time::timeout(current.deadline, child.wait()).await {
+                Ok(Ok(status)) if status.success() => report(Ok(())),
+                Ok(Ok(status)) => report(Err(match status.code().and_then(|code| u8::try_from(code).ok()) {
+                    Some(errno) => format!("it answers with an error: {}", io::Error::from_raw_os_error(errno.into())),
+                    None => format!("the helper that asks it ended with {status}"),
+                })),
+                Ok(Err(error)) => report(Err(format!("cannot wait for the helper that asks it: {error}"))),
+                Err(_) => {
+                    report(Err(format!("no answer within {:.1} s", current.deadline.as_secs_f64())));
+                    let _ = child.start_kill();
+                    // One helper at a time: in uninterruptible sleep it ends only when the kernel lets it.
+                    let _ = child.wait().await;
+                    continue;
+                }
+            },
+        }
+        let changed = async {
+            while target.changed().await.is_ok() {
+                if *target.borrow() != Some(current.clone()) {
+                    return;
+                }
+            }
+        };
+        let _ = time::timeout(PAUSE, changed).await;
+    }
+}
+
+fn start(helper: &Path, mount_point: &Path) -> io::Result<Child> {
+    Command::new(helper)
+        .arg(HELPER)
+        .arg(mount_point)
+        .env_clear()
+        // Not the mount itself: a working folder there would keep it busy.
+        .current_dir("/")
+        .stdin(Stdio::null())
+        .stdout(Stdio::null())
+        .stderr(Stdio::null())
+        .kill_on_drop(true)
+        .spawn()
+}
+
+/// The helper itself: asks the file system at `mount_point` for its figures (statfs(2)), which NFS answers only after
+/// asking its server. Exits with 0, or with the error number.
+#[must_use]
+pub fn helper(mount_point: &Path) -> ExitCode {
+    match rustix::fs::statfs(mount_point) {
+        Ok(_) => ExitCode::SUCCESS,
+        Err(errno) => u8::try_from(errno.raw_os_error()).map_or(ExitCode::FAILURE, ExitCode::from),
+    }
+}

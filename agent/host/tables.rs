@@ -1,0 +1,253 @@
+//! The kernel's TCP tables, `/proc/self/net/tcp` and `tcp6` (proc(5), proc_net_tcp), parsed by the crate procfs.
+//!
+//! procfs collects a table as a whole, so the text is handed to it a block of rows at a time: what is held at once does
+//! not grow with the sockets that are not ours. What procfs lets pass is refused here: an empty text, a missing header
+//! line, a last row that was cut off.
+
+use std::fs::File;
+use std::io::{self, BufRead, BufReader, Read};
+use std::net::{IpAddr, SocketAddr};
+use std::num::NonZeroU64;
+use std::path::{Path, PathBuf};
+
+use procfs::net::{TcpNetEntries, TcpState};
+use procfs::{FromBufReadSI, ProcError};
+
+use crate::config::settings::Scope;
+use crate::idle::{Seen, Socket};
+
+/// Rows handed to procfs at once.
+const BLOCK_ROWS: usize = 64;
+/// The kernel pads a row of `tcp` to 149 characters; one of `tcp6` has about 180.
+const ROW_LONGEST: u64 = 1024;
+
+/// Why a table is unknown.
+#[derive(Debug, thiserror::Error)]
+pub enum TableError {
+    /// It cannot be opened or read.
+    #[error("cannot read {}", path.display())]
+    Unreadable {
+        /// The table.
+        path: PathBuf,
+        /// Why not.
+        source: io::Error,
+    },
+    /// It is empty or does not begin with the header line.
+    #[error("{} lacks its header line", path.display())]
+    Header {
+        /// The table.
+        path: PathBuf,
+    },
+    /// Its last row was cut off.
+    #[error("{} is cut off in row {row}", path.display())]
+    Cut {
+        /// The table.
+        path: PathBuf,
+        /// The row, from 1.
+        row: usize,
+    },
+    /// A row cannot be parsed.
+    #[error("{} has a row that is not one, among rows {first} to {last}", path.display())]
+    Row {
+        /// The table.
+        path: PathBuf,
+        /// The first row of the block that it is in, from 1.
+        first: usize,
+        /// The last row of that block.
+        last: usize,
+        /// What procfs says of it.
+        source: ProcError,
+    },
+}
+
+/// What a second witness must see as well if it really looked: every listening socket of the host, on any port.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Landmarks {
+    /// LISTEN rows.
+    pub listening: usize,
+}
+
+/// Reads both tables in `net`, the folder `/proc/self/net`. A missing `tcp6` is IPv6 turned off.
+///
+/// # Errors
+/// Whatever makes either table unknown.
+pub fn read(net: &Path, scope: &Scope) -> Result<(Seen, Landmarks), TableError> {
+    let mut seen = Seen::default();
+    let mut landmarks = Landmarks::default();
+    for (name, optional) in [("tcp", false), ("tcp6", true)] {
+        let path = net.join(name);
+        match File::open(&path) {
+            Ok(file) => parse(BufReader::new(file), &path, scope, &mut seen, &mut landmarks)?,
+            Err(error) if optional && error.kind() == io::ErrorKind::NotFound => {}
+            Err(source) => return Err(TableError::Unreadable { path, source }),
+        }
+    }
+    Ok((seen, landmarks))
+}
+
+/// Adds the rows of one table that are about a Minecraft port to `seen`, and counts its landmarks.
+///
+/// # Errors
+/// Whatever makes the table unknown; `path` is only for the text. `seen` may then hold some of its rows.
+pub fn parse(
+    mut table: impl BufRead,
+    path: &Path,
+    scope: &Scope,
+    seen: &mut Seen,
+    landmarks: &mut Landmarks,
+) -> Result<(), TableError> {
+    let mut header = Vec::new();
+    match read_row(&mut table, path, &mut header)? {
+        RowEnd::Whole if is_header(&header) => {}
+        _ => return Err(TableError::Header { path: path.to_owned() }),
+    }
+    let mut block = header.clone();
+    let mut rows = 0;
+    loop {
+        block.truncate(header.len());
+        let first = rows + 1;
+        while rows < first - 1 + BLOCK_ROWS {
+            match read_row(&mut table, path, &mut block)? {
+                RowEnd::Whole => rows += 1,
+                RowEnd::Cut => return Err(TableError::Cut { path: path.to_owned(), row: rows + 1 }),
+                RowEnd::EndOfTable => break,
+            }
+        }
+        let entries = TcpNetEntries::from_buf_read(block.as_slice(), procfs::current_system_info())
+            .map_err(|source| TableError::Row { path: path.to_owned(), first, last: rows, source })?;
+        for entry in entries.0 {
+            landmarks.listening += usize::from(entry.state == TcpState::Listen);
+            if scope.covers(entry.local_address) {
+                match entry.state {
+                    TcpState::Listen => seen.listener = true,
+                    TcpState::Established => {
+                        seen.sockets.extend(socket(scope, entry.local_address, entry.remote_address, entry.inode))
+                    }
+                    _ => {}
+                }
+            }
+        }
+        if rows < first - 1 + BLOCK_ROWS {
+            return Ok(());
+        }
+    }
+}
+
+/// An ESTABLISHED row, in canonical form, unless its peer is ignored.
+pub(super) fn socket(scope: &Scope, local: SocketAddr, peer: SocketAddr, inode: u64) -> Option<Socket> {
+    let canonical = |address: SocketAddr| SocketAddr::new(IpAddr::to_canonical(&address.ip()), address.port());
+    let (local, peer) = (canonical(local), canonical(peer));
+    (!scope.ignores(peer.ip())).then_some(Socket { local, peer, inode: NonZeroU64::new(inode) })
+}
+
+enum RowEnd {
+    Whole,
+    Cut,
+    EndOfTable,
+}
+
+/// Appends one row to `block`.
+fn read_row(table: &mut impl BufRead, path: &Path, block: &mut Vec<u8>) -> Result<RowEnd, TableError> {
+    let length = table
+        .take(ROW_LONGEST)
+        .read_until(b'\n', block)
+        .map_err(|source| TableError::Unreadable { path: path.to_owned(), source })?;
+    Ok(match length {
+        0 => RowEnd::EndOfTable,
+        _ if block.ends_with(b"\n") => RowEnd::Whole,
+        _ => RowEnd::Cut,
+    })
+}
+
+fn is_header(row: &[u8]) -> bool {
+    let mut words = row.split(u8::is_ascii_whitespace).filter(|word| !word.is_empty());
+    words.next() == Some(b"sl") && words.next() == Some(b"local_address")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    const HEADER: &str =
+        "  sl  local_address rem_address   st tx_queue rx_queue tr tm->when retrnsmt   uid  timeout inode\n";
+    const LISTEN: &str = "   0: 00000000:63DD 00000000:0000 0A 00000000:00000000 00:00000000 00000000  1000        0 501 1 0000000000000000 100 0 0 10 0\n";
+    const PLAYER: &str = "   1: 0100007F:63DD 0200007F:C001 01 00000000:00000000 02:0000048C 00000000  1000        0 502 2 0000000000000000 20 4 30 10 -1\n";
+    const WAITING: &str = "   2: 0100007F:63DD 0200007F:C002 01 00000000:00000000 00:00000000 00000000     0        0 0 1 0000000000000000 20 4 30 10 -1\n";
+    const TIME_WAIT: &str = "   3: 0100007F:63DD 0200007F:C003 06 00000000:00000000 03:00000F5A 00000000     0        0 0 3 0000000000000000\n";
+    const OUTGOING: &str = "   4: 0100007F:C004 0200007F:63DD 01 00000000:00000000 00:00000000 00000000  1000        0 503 1 0000000000000000 20 4 30 10 -1\n";
+    const MAPPED: &str = "   0: 0000000000000000FFFF00000100007F:63DD 0000000000000000FFFF00000300007F:C005 01 00000000:00000000 00:00000000 00000000  1000        0 504 1 0000000000000000 20 4 30 10 -1\n";
+
+    fn scope() -> Scope {
+        Scope { ports: [25565].into(), ignore_peers: vec!["127.0.0.9/32".parse().unwrap()] }
+    }
+
+    fn seen(text: &[u8]) -> Result<(Seen, Landmarks), TableError> {
+        let (mut seen, mut landmarks) = (Seen::default(), Landmarks::default());
+        parse(text, Path::new("tcp"), &scope(), &mut seen, &mut landmarks)?;
+        Ok((seen, landmarks))
+    }
+
+    #[test]
+    fn takes_what_is_ours_and_nothing_else() {
+        let text = [HEADER, LISTEN, PLAYER, WAITING, TIME_WAIT, OUTGOING, MAPPED].concat();
+        let (seen, landmarks) = seen(text.as_bytes()).unwrap();
+        let local = "127.0.0.1:25565".parse().unwrap();
+        let socket = |peer: &str, inode| Socket { local, peer: peer.parse().unwrap(), inode: NonZeroU64::new(inode) };
+        assert!(seen.listener);
+        assert_eq!(landmarks, Landmarks { listening: 1 });
+        assert_eq!(
+            seen.sockets,
+            [socket("127.0.0.2:49153", 502), socket("127.0.0.2:49154", 0), socket("127.0.0.3:49157", 504)]
+        );
+    }
+
+    #[test]
+    fn leaves_out_ignored_peers() {
+        let text = [HEADER, &PLAYER.replace("0200007F", "0900007F")].concat();
+        assert_eq!(seen(text.as_bytes()).unwrap().0, Seen::default());
+    }
+
+    #[test]
+    fn an_empty_text_is_not_an_empty_table() {
+        assert!(matches!(seen(b""), Err(TableError::Header { .. })));
+        assert!(matches!(seen(LISTEN.as_bytes()), Err(TableError::Header { .. })));
+        assert!(matches!(seen(b"  sl  local_address"), Err(TableError::Header { .. })));
+        assert_eq!(seen(HEADER.as_bytes()).unwrap().0, Seen::default());
+    }
+
+    #[test]
+    fn a_wrong_row_spoils_the_table_even_when_it_is_not_ours() {
+        for wrong in
+            ["\n", "nonsense\n", &OUTGOING.replace(" 01 ", " 0F "), &OUTGOING.replace(" 503 ", " x "), "\u{e9}\n"]
+        {
+            let text = [HEADER, PLAYER, wrong, LISTEN].concat();
+            assert!(matches!(seen(text.as_bytes()), Err(TableError::Row { .. })), "{wrong:?}");
+        }
+    }
+
+    #[test]
+    fn counts_over_many_blocks() {
+        let rows = |count: usize| [HEADER.to_owned(), PLAYER.repeat(count)].concat();
+        for count in [BLOCK_ROWS - 1, BLOCK_ROWS, BLOCK_ROWS + 1, 10 * BLOCK_ROWS] {
+            assert_eq!(seen(rows(count).as_bytes()).unwrap().0.sockets.len(), count);
+        }
+    }
+
+    proptest! {
+        /// A table cut anywhere but at the end of a row is unknown.
+        #[test]
+        fn a_cut_is_seen(rows in 0_usize..200, at in any::<prop::sample::Index>()) {
+            let text = [HEADER.to_owned(), [LISTEN, PLAYER].concat().repeat(rows)].concat();
+            let at = at.index(text.len());
+            let whole = at != 0 && text.as_bytes()[at - 1] == b'\n';
+            prop_assert_eq!(seen(&text.as_bytes()[..at]).is_ok(), whole);
+        }
+
+        #[test]
+        fn any_bytes_are_survived(bytes in prop::collection::vec(any::<u8>(), 0..2000)) {
+            let _ = seen(&bytes);
+            let _ = seen(&[HEADER.as_bytes(), &bytes].concat());
+        }
+    }
+}

@@ -1,0 +1,64 @@
+//! How old each connection is, and so what it counts as.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use super::sample::{Moment, Seen, Socket};
+
+/// A connection that the server has not accepted holds off a stop for this long after it was first seen.
+/// Longer, and it is the backlog of a frozen server, not a player joining.
+pub const BACKLOG_GRACE: Duration = Duration::from_secs(30);
+
+/// What the sockets of one reading count as.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Counts {
+    /// Connections old enough to be players.
+    pub players: usize,
+    /// Accepted connections that are not yet players.
+    pub young: usize,
+    /// Not yet accepted, first seen less than [`BACKLOG_GRACE`] ago.
+    pub joining: usize,
+}
+
+impl Counts {
+    /// Whether nobody is there: no connection at all, and nobody waiting to be accepted.
+    #[must_use]
+    pub fn nobody(self) -> bool {
+        self == Counts::default()
+    }
+}
+
+/// When each open connection was first seen in an unbroken run of readable samples.
+#[derive(Debug, Default)]
+pub struct Census {
+    first_seen: BTreeMap<Socket, Moment>,
+}
+
+impl Census {
+    /// Takes in a readable sample: new sockets are noted, those that are gone forgotten.
+    pub fn update(&mut self, now: Moment, seen: &Seen) {
+        let open = seen.sockets.iter().map(|socket| (*socket, self.first_seen(socket, now))).collect();
+        self.first_seen = open;
+    }
+
+    /// Counts `seen` with the ages known so far; a socket never seen before is new.
+    #[must_use]
+    pub fn count(&self, now: Moment, seen: &Seen, min_connection: Duration) -> Counts {
+        let distinct: BTreeMap<Socket, Duration> =
+            seen.sockets.iter().map(|socket| (*socket, now.since(self.first_seen(socket, now)))).collect();
+        let mut counts = Counts::default();
+        for (socket, age) in distinct {
+            match socket.inode {
+                Some(_) if age >= min_connection => counts.players += 1,
+                Some(_) => counts.young += 1,
+                None if age < BACKLOG_GRACE => counts.joining += 1,
+                None => {}
+            }
+        }
+        counts
+    }
+
+    fn first_seen(&self, socket: &Socket, now: Moment) -> Moment {
+        self.first_seen.get(socket).copied().unwrap_or(now)
+    }
+}

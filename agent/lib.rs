@@ -1,0 +1,40 @@
+//! mc-idle stops the EC2 instance of a Minecraft server when nobody plays on it, and says why at any moment.
+//!
+//! This page is the map. The way of one sample, from left to right:
+//!
+//! ```text
+//!   host ──────────► idle ──────────► service ────────► cloud ──► EC2
+//!   sockets, mount   the rule, pure   does what the     └──────► heartbeat ──► SSM
+//!                                     rule asks for ──► notify, journal ──► systemd
+//! ```
+//!
+//! * [`idle`]: **start here.** Samples and time in, actions out: when is the machine empty, when may it be stopped?
+//! * [`host`]: what the agent sees of its host: the kernel's socket tables, a second witness, the EFS mount.
+//! * [`service`]: the loop that takes samples on time and carries out what the rule asks for.
+//! * [`cloud`]: what can end this machine, and finding out which machine this is. [`aws`] is that for AWS.
+//! * [`heartbeat`]: what the world can know of this instance, in an SSM parameter.
+//! * [`sentence`]: what is so, in a sentence for a person.
+//! * [`journal`], [`terminal`], [`notify`]: how it is told to systemd's journal, to a terminal, and to systemd itself.
+//! * [`config`]: text files in, valid settings out.
+//! * [`check`]: `mc-idle check`.
+//! * [`cli`], [`signals`], [`clock`], [`error`]: the edges of the process.
+//!
+//! Two promises outrank everything: a connected or joining player is never cut off, and an empty machine does stop.
+//! Unknown is never zero.
+
+pub mod aws;
+pub mod check;
+pub mod cli;
+pub mod clock;
+pub mod cloud;
+pub mod config;
+pub mod error;
+pub mod heartbeat;
+pub mod host;
+pub mod idle;
+pub mod journal;
+pub mod notify;
+pub mod sentence;
+pub mod service;
+pub mod signals;
+pub mod terminal;

@@ -1,0 +1,145 @@
+//! Wires the parts together: arguments, configuration, the world, and then the service or the check.
+
+use std::io;
+use std::path::{Path, PathBuf};
+use std::process::{self, ExitCode};
+use std::time::Duration;
+
+use clap::Parser;
+use mc_idle::cli::{Arguments, Command, EXIT_CONFIG, EXIT_FAILED, EXIT_INTERNAL};
+use mc_idle::clock::{self, Clock};
+use mc_idle::cloud::{DryRun, Scout};
+use mc_idle::config::{self, Settings};
+use mc_idle::error::chain;
+use mc_idle::heartbeat::writer;
+use mc_idle::host::{ThisHost, probe};
+use mc_idle::journal::{Journal, Scribe};
+use mc_idle::notify::Systemd;
+use mc_idle::service::{Service, World};
+use mc_idle::{check, signals};
+use tokio::runtime::{Builder, Runtime};
+use tokio::sync::{mpsc, watch};
+
+/// How long the end of the agent waits for the journal.
+const JOURNAL_PATIENCE: Duration = Duration::from_millis(300);
+
+fn main() -> ExitCode {
+    abort_on_panic();
+    match Arguments::parse().command {
+        Command::Run { config, dry_run } => match config::load(config.as_deref()) {
+            Ok(settings) => run(settings, config, dry_run),
+            Err(error) => refuse(&error, EXIT_CONFIG),
+        },
+        Command::Check { config, offline } => match config::load(config.as_deref()) {
+            Ok(settings) => check(&settings, offline),
+            Err(error) => refuse(&error, EXIT_CONFIG),
+        },
+        Command::ProbeMount { path } => probe::helper(&path),
+    }
+}
+
+/// A thread that is gone while the others go on would be a promise silently broken: systemd starts a whole agent again.
+fn abort_on_panic() {
+    let report = std::panic::take_hook();
+    std::panic::set_hook(Box::new(move |panic| {
+        report(panic);
+        process::abort();
+    }));
+}
+
+fn refuse(error: &dyn std::error::Error, code: u8) -> ExitCode {
+    eprintln!("mc-idle: {}", chain(error));
+    ExitCode::from(code)
+}
+
+fn run(settings: Settings, config: Option<PathBuf>, dry_run: bool) -> ExitCode {
+    let started = Scribe::start().and_then(|scribe| Ok((scribe, runtime()?)));
+    let ((journal, scribe), runtime) = match started {
+        Ok(parts) => parts,
+        Err(error) => return refuse(&error, EXIT_INTERNAL),
+    };
+    let result = runtime.block_on(serve(settings, config, dry_run, journal));
+    // A task may still wait for a name or a mount; nobody waits for it.
+    runtime.shutdown_background();
+    scribe.finish(JOURNAL_PATIENCE);
+    match result {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => refuse(&error, EXIT_INTERNAL),
+    }
+}
+
+async fn serve(settings: Settings, config: Option<PathBuf>, dry_run: bool, journal: Journal) -> io::Result<()> {
+    let clock = Clock::start();
+    let signals = signals::listen()?;
+    let (health_sender, health) = mpsc::unbounded_channel();
+    let (news_sender, news) = mpsc::unbounded_channel();
+    let (action, action_receiver) = watch::channel(settings.action);
+    let (target, target_receiver) = watch::channel(None);
+    let (verdict_sender, verdict) = watch::channel(None);
+    let (heart, heartbeats) = writer::pair(settings.heartbeat.clone(), clock);
+    let (scout, aws, link) = Scout::new(settings.aws.clone(), boot_id());
+    tokio::spawn(probe::run(own_program(), target_receiver, verdict_sender));
+    // Nobody listens to the outcome only when the agent ends.
+    tokio::spawn(heartbeats.run(link, move |outcome| drop(health_sender.send(outcome))));
+    let world = World {
+        host: this_host(),
+        supervisor: Systemd::default(),
+        journal,
+        clock,
+        slept: clock::slept,
+        heart,
+        health,
+        news,
+        action,
+        target,
+        verdict,
+        signals,
+        load: Box::new(move || config::load(config.as_deref())),
+        dry_run,
+    };
+    if dry_run {
+        Service::new(world, DryRun, settings).run().await;
+    } else {
+        tokio::spawn(scout.run(action_receiver, news_sender));
+        Service::new(world, aws, settings).run().await;
+    }
+    Ok(())
+}
+
+fn check(settings: &Settings, offline: bool) -> ExitCode {
+    println!("ok      configuration");
+    if offline {
+        return ExitCode::SUCCESS;
+    }
+    let checked = runtime().and_then(|runtime| {
+        let (mut host, helper, mut out) = (this_host(), own_program(), io::stdout());
+        let well = runtime.block_on(check::run(settings, &mut host, &helper, boot_id(), clock::wall(), &mut out));
+        runtime.shutdown_background();
+        well
+    });
+    match checked {
+        Ok(true) => ExitCode::SUCCESS,
+        Ok(false) => ExitCode::from(EXIT_FAILED),
+        Err(error) => refuse(&error, EXIT_INTERNAL),
+    }
+}
+
+/// One thread: the agent sleeps most of the time. Only names are looked up in threads of their own.
+fn runtime() -> io::Result<Runtime> {
+    Builder::new_current_thread().enable_all().max_blocking_threads(4).build()
+}
+
+fn this_host() -> ThisHost {
+    ThisHost::below(Path::new("/"))
+}
+
+/// The program that runs now, even if an upgrade has put another in its place.
+fn own_program() -> PathBuf {
+    PathBuf::from("/proc/self/exe")
+}
+
+/// The kernel's id of this boot (random(4)).
+fn boot_id() -> String {
+    std::fs::read_to_string("/proc/sys/kernel/random/boot_id")
+        .map_or_else(|_| "unknown".to_owned(), |id| id.trim().to_owned())
+}

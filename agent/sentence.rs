@@ -1,0 +1,215 @@
+//! What is so, in a sentence for a person: the text of `systemctl status`, of the journal and of the heartbeat's `why`.
+//!
+//! Pure. No peer address is ever in it.
+
+use std::fmt::Write;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use jiff::Timestamp;
+
+use crate::config::Settings;
+use crate::config::settings::StopAction;
+use crate::idle::view::{State, View, Wait};
+use crate::idle::window::Clock;
+use crate::idle::{Efs, rule::Refusal};
+
+/// What the sentence needs to know beside the view.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Circumstances {
+    /// The Minecraft ports, in words.
+    pub ports: String,
+    /// Where EFS is to be mounted.
+    pub mount_point: PathBuf,
+    /// What EC2 is asked for.
+    pub action: StopAction,
+    /// Nothing is asked of AWS.
+    pub dry_run: bool,
+    /// Why it is not known yet which instance this is.
+    pub identity_trouble: Option<String>,
+    /// What EC2 said when it was asked for permission in advance.
+    pub permission_trouble: Option<Refusal>,
+    /// Why heartbeats are not written.
+    pub heartbeat_trouble: Option<String>,
+}
+
+impl Circumstances {
+    /// The circumstances at the start.
+    #[must_use]
+    pub fn new(settings: &Settings, dry_run: bool) -> Self {
+        let mut circumstances = Circumstances {
+            ports: String::new(),
+            mount_point: PathBuf::new(),
+            action: settings.action,
+            dry_run,
+            identity_trouble: None,
+            permission_trouble: None,
+            heartbeat_trouble: None,
+        };
+        circumstances.set(settings);
+        circumstances
+    }
+
+    /// Takes over what the settings say.
+    pub fn set(&mut self, settings: &Settings) {
+        self.ports = settings.scope.in_words();
+        self.mount_point.clone_from(&settings.efs.mount_point);
+        self.action = settings.action;
+    }
+}
+
+/// The sentence, and what stands in the way after it.
+#[must_use]
+pub fn sentence(view: &View, circumstances: &Circumstances, wall: Timestamp) -> String {
+    let mut text = main_clause(view, circumstances, wall);
+    let efs_said = matches!(view.state, State::Due(Wait::Efs { .. }));
+    if let (false, Some(trouble)) = (efs_said, efs_trouble(view.efs, circumstances)) {
+        let _ = write!(text, " {trouble}.");
+    }
+    if circumstances.dry_run {
+        text.push_str(" Dry run: nothing is asked of AWS.");
+    }
+    if let Some(trouble) = &circumstances.identity_trouble {
+        let _ = write!(text, " Nothing can be stopped yet, since instance metadata is not to be had: {trouble}.");
+    }
+    if let (Some(refusal), false) =
+        (&circumstances.permission_trouble, matches!(view.state, State::StopFailed { .. } | State::Stopping { .. }))
+    {
+        let _ = write!(text, " When the time comes the {} will fail: {}.", noun(circumstances.action), refusal.text);
+    }
+    if let Some(trouble) = &circumstances.heartbeat_trouble {
+        let _ = write!(text, " Heartbeats are not written: {trouble}.");
+    }
+    text
+}
+
+fn main_clause(view: &View, circumstances: &Circumstances, wall: Timestamp) -> String {
+    let ports = &circumstances.ports;
+    let verb = circumstances.action.verb();
+    let (players, young) = view.counts.map_or((0, 0), |counts| (counts.players, counts.young));
+    match &view.state {
+        State::Starting => format!("Starting: {ports} has not been looked at yet."),
+        State::Occupied => {
+            let mut text = match players {
+                1 => format!("1 player is on {ports}."),
+                _ => format!("{players} players are on {ports}."),
+            };
+            text.push_str(&young_clause(young));
+            text
+        }
+        State::Idle => {
+            let mut text = format!("Nobody plays on {ports}; {}", forecast(view, circumstances, wall));
+            text.push_str(" unless a player joins.");
+            text.push_str(&young_clause(young));
+            text
+        }
+        State::NoServer => {
+            format!("Nothing listens on {ports}; {} unless a server starts.", forecast(view, circumstances, wall))
+        }
+        State::Due(wait) => {
+            let name = match view.running.map(|running| running.clock) {
+                Some(Clock::NoServer) => "no-server window",
+                _ => "idle window",
+            };
+            let window = view.window.map(in_words).unwrap_or_default();
+            match wait {
+                Wait::Efs { left } => {
+                    let trouble =
+                        efs_trouble(view.efs, circumstances).unwrap_or_else(|| "EFS has not answered yet".to_owned());
+                    let patience = match left {
+                        Some(left) => format!("for at most {} more", in_words(*left)),
+                        None => "until it is back".to_owned(),
+                    };
+                    format!("The {name} of {window} is over, but {trouble}; the {verb} waits {patience}.")
+                }
+                Wait::Joining => format!(
+                    "The {name} of {window} is over, but a connection to {ports} is open that may be a player \
+                     joining; the {verb} waits for it to become one or to go."
+                ),
+                Wait::Moment => format!("The {name} of {window} is over; the {verb} is next."),
+            }
+        }
+        State::Blind { why, lasting } => format!(
+            "Blind for {}: {why}. The clock stands still and nothing is stopped until the sockets can be seen again.",
+            in_words(*lasting)
+        ),
+        State::Stopping { accepted: false } => format!("Nobody is there: asking EC2 to {verb} this instance."),
+        State::Stopping { accepted: true } if circumstances.dry_run => {
+            format!("EC2 would have been asked to {verb} this instance now.")
+        }
+        State::Stopping { accepted: true } => {
+            format!("EC2 has agreed to {verb} this instance; waiting for the shutdown.")
+        }
+        State::StopFailed { refusal, again_in } => {
+            format!("The {} failed: {}. Next try in {}.", noun(circumstances.action), refusal.text, in_words(*again_in))
+        }
+        State::Ended => "mc-idle was ended: nobody watches this instance.".to_owned(),
+    }
+}
+
+fn noun(action: StopAction) -> &'static str {
+    match action {
+        StopAction::Stop => "stop",
+        StopAction::Hibernate => "hibernation",
+        StopAction::Terminate => "termination",
+    }
+}
+
+fn forecast(view: &View, circumstances: &Circumstances, wall: Timestamp) -> String {
+    let action = match circumstances.action {
+        StopAction::Stop => "stops",
+        StopAction::Hibernate => "hibernates",
+        StopAction::Terminate => "is terminated",
+    };
+    match view.stop_in {
+        Some(left) => {
+            let at = wall.checked_add(left).unwrap_or(wall).strftime("%H:%M UTC");
+            format!("this instance {action} in {} ({at})", in_words(left))
+        }
+        None => format!("this instance {action} when the window is over"),
+    }
+}
+
+fn young_clause(young: usize) -> String {
+    match young {
+        0 => String::new(),
+        1 => " 1 connection is too young to count.".to_owned(),
+        _ => format!(" {young} connections are too young to count."),
+    }
+}
+
+fn efs_trouble(efs: Efs, circumstances: &Circumstances) -> Option<String> {
+    let mount_point = circumstances.mount_point.display();
+    match efs {
+        Efs::Missing => Some(format!("EFS is not mounted at {mount_point}")),
+        Efs::Hung => Some(format!("EFS at {mount_point} does not answer")),
+        Efs::Off | Efs::Mounted | Efs::Unproven => None,
+    }
+}
+
+/// A duration as a person says it: seconds below two minutes, then minutes, then hours and minutes; rounded up.
+#[must_use]
+pub fn in_words(duration: Duration) -> String {
+    let seconds = duration.as_secs() + u64::from(duration.subsec_nanos() > 0);
+    let minutes = seconds.div_ceil(60);
+    match (seconds, minutes) {
+        (..120, _) => format!("{seconds} s"),
+        (_, ..120) => format!("{minutes} min"),
+        _ if minutes.is_multiple_of(60) => format!("{} h", minutes / 60),
+        _ => format!("{} h {} min", minutes / 60, minutes % 60),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn durations_are_said_as_a_person_would() {
+        let said = |seconds| in_words(Duration::from_secs_f64(seconds));
+        assert_eq!(
+            [said(0.0), said(0.1), said(119.0), said(119.5), said(7199.0), said(7260.0)],
+            ["0 s", "1 s", "119 s", "2 min", "2 h", "2 h 1 min"]
+        );
+    }
+}
