@@ -324,7 +324,7 @@ impl Rule {
             }
         };
         let gap = self.window.advance(now, finding, self.terms.interval);
-        if was_due && !self.efs.ready() && !efs.ready() {
+        if was_due && !self.efs.ready() {
             self.efs_waited += gap;
         }
         self.efs = efs;

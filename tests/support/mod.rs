@@ -1,0 +1,187 @@
+//! What the integration tests share: the agent as a process, other processes that end with their test, and skipping.
+
+#![allow(dead_code, reason = "each test file uses a part of it")]
+
+use std::io::{BufRead, BufReader, Write};
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, ExitStatus, Stdio};
+use std::sync::{Arc, Condvar, Mutex, PoisonError};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use tempfile::TempDir;
+
+/// How long anything may take that should happen at once; no test asserts on how fast it does.
+pub const SOON: Duration = Duration::from_secs(30);
+
+/// Skips the rest of a test that lacks something, with one clear line. In CI that is a failure.
+#[macro_export]
+macro_rules! skip_unless {
+    ($there:expr, $what:expr) => {
+        if !$there {
+            assert!(std::env::var_os("CI").is_none(), "skipped in CI: needs {}", $what);
+            eprintln!("skipped: needs {}", $what);
+            return;
+        }
+    };
+}
+
+/// Whether the test runs as root.
+pub fn root() -> bool {
+    rustix::process::geteuid().is_root()
+}
+
+/// The checkout.
+pub fn checkout() -> &'static Path {
+    Path::new(env!("CARGO_MANIFEST_DIR"))
+}
+
+/// A process that is killed when the test lets go of it, and whose output can be waited for.
+pub struct Process {
+    child: Child,
+    lines: Arc<Lines>,
+}
+
+#[derive(Default)]
+struct Lines {
+    all: Mutex<Vec<String>>,
+    more: Condvar,
+}
+
+impl Process {
+    /// Starts `command`; its stdout and stderr are collected together, line by line.
+    pub fn start(command: &mut Command) -> Self {
+        let mut child = command
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .spawn()
+            .unwrap_or_else(|error| panic!("cannot start {command:?}: {error}"));
+        let lines = Arc::new(Lines::default());
+        collect(child.stdout.take().unwrap(), Arc::clone(&lines));
+        collect(child.stderr.take().unwrap(), Arc::clone(&lines));
+        Process { child, lines }
+    }
+
+    /// The process id.
+    pub fn pid(&self) -> u32 {
+        self.child.id()
+    }
+
+    /// Writes a line to its stdin.
+    pub fn say(&mut self, line: &str) {
+        writeln!(self.child.stdin.as_mut().unwrap(), "{line}").unwrap();
+    }
+
+    /// Sends it a signal.
+    pub fn signal(&self, signal: rustix::process::Signal) {
+        let pid = rustix::process::Pid::from_child(&self.child);
+        rustix::process::kill_process(pid, signal).unwrap();
+    }
+
+    /// Everything it has said so far.
+    pub fn output(&self) -> Vec<String> {
+        self.lines.all.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// Waits for a line that contains `text` and returns it; fails the test if none comes in time.
+    pub fn wait_for(&self, text: &str) -> String {
+        self.wait_for_after(0, text).1
+    }
+
+    /// The same, looking only at lines from number `from` on; also returns the number of the line after it.
+    pub fn wait_for_after(&self, from: usize, text: &str) -> (usize, String) {
+        let deadline = Instant::now() + SOON;
+        let mut all = self.lines.all.lock().unwrap_or_else(PoisonError::into_inner);
+        loop {
+            if let Some((number, line)) = all.iter().enumerate().skip(from).find(|(_, line)| line.contains(text)) {
+                return (number + 1, line.clone());
+            }
+            let left = deadline.saturating_duration_since(Instant::now());
+            assert!(!left.is_zero(), "no line with {text:?} came; there was:\n{}", all.join("\n"));
+            all = self.lines.more.wait_timeout(all, left).unwrap_or_else(PoisonError::into_inner).0;
+        }
+    }
+
+    /// Waits until it ends by itself.
+    pub fn wait(&mut self) -> ExitStatus {
+        wait_until("the process ends", || self.child.try_wait().unwrap())
+    }
+
+    /// Whether it still runs.
+    pub fn runs(&mut self) -> bool {
+        self.child.try_wait().unwrap().is_none()
+    }
+}
+
+impl Drop for Process {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+fn collect(from: impl std::io::Read + Send + 'static, lines: Arc<Lines>) {
+    thread::spawn(move || {
+        for line in BufReader::new(from).lines().map_while(Result::ok) {
+            lines.all.lock().unwrap_or_else(PoisonError::into_inner).push(line);
+            lines.more.notify_all();
+        }
+    });
+}
+
+/// Asks `found` again and again until it has an answer; fails the test if none comes in time.
+pub fn wait_until<T>(what: &str, mut found: impl FnMut() -> Option<T>) -> T {
+    let deadline = Instant::now() + SOON;
+    loop {
+        if let Some(found) = found() {
+            return found;
+        }
+        assert!(Instant::now() < deadline, "waited in vain until {what}");
+        thread::sleep(Duration::from_millis(20));
+    }
+}
+
+/// A configuration file in a folder of its own.
+pub struct Config {
+    folder: TempDir,
+}
+
+impl Config {
+    /// A file with `text`.
+    pub fn new(text: &str) -> Self {
+        let config = Config { folder: tempfile::tempdir().unwrap() };
+        config.write(text);
+        config
+    }
+
+    /// Writes another text.
+    pub fn write(&self, text: &str) {
+        std::fs::write(self.path(), text).unwrap();
+    }
+
+    /// Where it is.
+    pub fn path(&self) -> PathBuf {
+        self.folder.path().join("config.toml")
+    }
+}
+
+/// The agent's program, with no AWS settings of whoever runs the tests.
+pub fn mc_idle() -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_mc-idle"));
+    for (name, _) in std::env::vars_os() {
+        let name = name.to_string_lossy().into_owned();
+        if name.starts_with("AWS_") || ["NOTIFY_SOCKET", "WATCHDOG_USEC", "JOURNAL_STREAM"].contains(&name.as_str()) {
+            command.env_remove(name);
+        }
+    }
+    command.env("AWS_CONFIG_FILE", "/dev/null").env("AWS_SHARED_CREDENTIALS_FILE", "/dev/null");
+    command
+}
+
+/// `mc-idle run` with `config`.
+pub fn run(config: &Config) -> Command {
+    let mut command = mc_idle();
+    command.arg("run").arg("--config").arg(config.path());
+    command
+}
