@@ -23,7 +23,7 @@ const CREDENTIALS: Duration = Duration::from_secs(5);
 /// How long the connection for a stop may take to come up; without it the request makes its own.
 const CONNECTION: Duration = Duration::from_secs(3);
 /// The limits of the wait before instance metadata is asked again.
-const IDENTITY_WAIT: (Duration, Duration) = (Duration::from_secs(1), Duration::from_secs(15));
+const IDENTITY_WAIT: (Duration, Duration) = (Duration::from_secs(1), Duration::from_secs(10));
 
 /// What can be asked to end this machine.
 pub trait Cloud: Clone + Send + Sync + 'static {

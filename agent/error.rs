@@ -16,5 +16,18 @@ pub fn chain(error: &dyn Error) -> String {
         }
         cause = error.source();
     }
-    text
+    // Some messages bring line breaks of their own.
+    text.split_whitespace().collect::<Vec<_>>().join(" ")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::io;
+
+    #[test]
+    fn is_one_line_and_says_nothing_twice() {
+        let error = io::Error::other(io::Error::other("first\n  second"));
+        assert_eq!(chain(&error), "first second");
+    }
 }

@@ -58,13 +58,16 @@ impl Circumstances {
     }
 }
 
-/// The sentence, and what stands in the way after it.
+/// The sentence, and after it whatever else is in trouble: for the status and the heartbeat.
 #[must_use]
 pub fn sentence(view: &View, circumstances: &Circumstances, wall: Timestamp) -> String {
-    let mut text = main_clause(view, circumstances, wall);
+    let mut text = headline(view, circumstances, wall);
     let efs_said = matches!(view.state, State::Due(Wait::Efs { .. }));
     if let (false, Some(trouble)) = (efs_said, efs_trouble(view.efs, circumstances)) {
         let _ = write!(text, " {trouble}.");
+    }
+    if view.state == State::Ended {
+        return text;
     }
     if circumstances.dry_run {
         text.push_str(" Dry run: nothing is asked of AWS.");
@@ -75,7 +78,7 @@ pub fn sentence(view: &View, circumstances: &Circumstances, wall: Timestamp) -> 
     if let (Some(refusal), false) =
         (&circumstances.permission_trouble, matches!(view.state, State::StopFailed { .. } | State::Stopping { .. }))
     {
-        let _ = write!(text, " When the time comes the {} will fail: {}.", noun(circumstances.action), refusal.text);
+        let _ = write!(text, " {}", permission(refusal, circumstances.action));
     }
     if let Some(trouble) = &circumstances.heartbeat_trouble {
         let _ = write!(text, " Heartbeats are not written: {trouble}.");
@@ -83,7 +86,20 @@ pub fn sentence(view: &View, circumstances: &Circumstances, wall: Timestamp) -> 
     text
 }
 
-fn main_clause(view: &View, circumstances: &Circumstances, wall: Timestamp) -> String {
+/// What EC2 said when it was asked for permission in advance.
+#[must_use]
+pub fn permission(refusal: &Refusal, action: StopAction) -> String {
+    let noun = noun(action);
+    if refusal.lasting {
+        format!("When the time comes the {noun} will fail: {}.", refusal.text)
+    } else {
+        format!("Whether EC2 would allow the {noun} is not known yet: {}.", refusal.text)
+    }
+}
+
+/// The sentence alone: for the journal, where every trouble has a line of its own.
+#[must_use]
+pub fn headline(view: &View, circumstances: &Circumstances, wall: Timestamp) -> String {
     let ports = &circumstances.ports;
     let verb = circumstances.action.verb();
     let (players, young) = view.counts.map_or((0, 0), |counts| (counts.players, counts.young));
@@ -133,7 +149,7 @@ fn main_clause(view: &View, circumstances: &Circumstances, wall: Timestamp) -> S
             "Blind for {}: {why}. The clock stands still and nothing is stopped until the sockets can be seen again.",
             in_words(*lasting)
         ),
-        State::Stopping { accepted: false } => format!("Nobody is there: asking EC2 to {verb} this instance."),
+        State::Stopping { accepted: false } => format!("Nobody is there: about to ask EC2 to {verb} this instance."),
         State::Stopping { accepted: true } if circumstances.dry_run => {
             format!("EC2 would have been asked to {verb} this instance now.")
         }

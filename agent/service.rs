@@ -24,7 +24,7 @@ use crate::idle::view::{State, Wait};
 use crate::idle::{Action, Efs, Moment, Rule, Ticket, View};
 use crate::journal::{Facts, Journal, Kind};
 use crate::notify::Supervisor;
-use crate::sentence::{Circumstances, sentence};
+use crate::sentence::{Circumstances, headline, permission, sentence};
 
 /// How long a stop waits for its final heartbeat.
 const LAST_HEARTBEAT: Duration = Duration::from_secs(5);
@@ -164,7 +164,7 @@ impl<H: Host, C: Cloud, S: Supervisor> Service<H, C, S> {
             match action {
                 Action::Prepare(ticket) => self.prepare(ticket, now),
                 Action::AlarmBlind => {
-                    let text = self.sentence(&self.rule.view(now));
+                    let text = headline(&self.rule.view(now), &self.circumstances, clock::wall());
                     self.tell(Level::ERROR, Kind::BlindAlarm, text, Some(now));
                 }
             }
@@ -245,7 +245,7 @@ impl<H: Host, C: Cloud, S: Supervisor> Service<H, C, S> {
                 let accepted = answer.is_ok();
                 self.rule.answered(ticket, now, answer, jitter());
                 if accepted {
-                    let text = self.sentence(&self.rule.view(now));
+                    let text = headline(&self.rule.view(now), &self.circumstances, clock::wall());
                     self.tell(Level::INFO, Kind::StopAccepted, text, Some(now));
                 }
             }
@@ -279,6 +279,8 @@ impl<H: Host, C: Cloud, S: Supervisor> Service<H, C, S> {
         match news {
             News::Identity(Ok(identity)) => {
                 self.circumstances.identity_trouble = None;
+                // A stop that failed for want of it need not wait any longer.
+                self.rule.try_again_at(self.world.clock.now());
                 let text = format!("This is {} in {}.", identity.instance_id, identity.region);
                 self.tell(Level::INFO, Kind::IdentityFound, text, None);
             }
@@ -297,8 +299,7 @@ impl<H: Host, C: Cloud, S: Supervisor> Service<H, C, S> {
             News::Permission(Err(refusal)) => {
                 if self.circumstances.permission_trouble.as_ref() != Some(&refusal) {
                     let level = if refusal.lasting { Level::ERROR } else { Level::WARN };
-                    let verb = self.settings.action.verb();
-                    let text = format!("EC2 would not {verb} this instance if it were asked: {}.", refusal.text);
+                    let text = permission(&refusal, self.settings.action);
                     self.tell(level, Kind::PermissionRefused, text, None);
                 }
                 self.circumstances.permission_trouble = Some(refusal);
@@ -387,6 +388,7 @@ impl<H: Host, C: Cloud, S: Supervisor> Service<H, C, S> {
                 State::Stopping { .. } => (Level::INFO, Kind::StopAsked),
                 _ => (Level::INFO, Kind::StateChanged),
             };
+            let text = headline(&view, &self.circumstances, clock::wall());
             self.world.journal.tell(level, kind, text, Some(Facts::from(&view)));
         }
         view

@@ -19,8 +19,8 @@ const NO_JITTER: fn() -> Jitter = || Jitter::new(0.0);
 
 fn terms() -> Terms {
     Terms {
-        idle_window: Duration::from_secs(60),
-        no_server_window: Duration::from_secs(120),
+        idle_window: Duration::from_mins(1),
+        no_server_window: Duration::from_mins(2),
         interval: INTERVAL,
         min_connection: Duration::from_secs(20),
         efs_patience: Patience::AtMost(Duration::from_secs(40)),
@@ -405,12 +405,12 @@ proptest! {
                 Ok(_) => {
                     let wait = match answer {
                         Ok(()) => STOP_PATIENCE,
-                        Err(_) => Duration::from_secs(300),
+                        Err(_) => Duration::from_mins(5),
                     };
                     quiet_until = now.plus(wait);
                     rule.answered(ticket, now, answer.map_err(refusal), NO_JITTER());
                 }
-                Err(CallOff::WitnessConnection | CallOff::WitnessBlind(_)) => quiet_until = now.plus(Duration::from_secs(300)),
+                Err(CallOff::WitnessConnection | CallOff::WitnessBlind(_)) => quiet_until = now.plus(Duration::from_mins(5)),
                 Err(_) => {}
             }
         }

@@ -4,7 +4,7 @@
 //! * [`clients`]: the SDK's clients, none of which waits without end.
 //! * [`ec2`]: the stop and its dry run.
 //! * [`refusal`]: what an error code of EC2 means and what to change.
-//! * [`ssm`]: parameters.
+//! * [`ssm`]: where heartbeats go.
 
 pub mod clients;
 pub mod ec2;

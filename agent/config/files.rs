@@ -145,7 +145,7 @@ pub fn apply(settings: &mut Settings, path: &Path, text: &str) -> Result<(), Con
 
 /// Lists every value with its dotted name and where that name stands. A table with a key's name is a value, a wrong one.
 fn flatten<'t, 'i>(table: &'t DeTable<'i>, prefix: &str, entries: &mut Vec<(String, usize, &'t Spanned<DeValue<'i>>)>) {
-    for (key, value) in table.iter() {
+    for (key, value) in table {
         let name = format!("{prefix}{}", key.get_ref());
         let section = format!("{name}.");
         match value.get_ref() {

@@ -8,7 +8,7 @@ use crate::idle::backoff::{Jitter, wait_between};
 /// No two heartbeats follow each other faster than this.
 pub const CLOSEST: Duration = Duration::from_secs(1);
 /// The longest interval under throttling.
-const SLOWEST: Duration = Duration::from_secs(900);
+const SLOWEST: Duration = Duration::from_mins(15);
 /// The shortest wait after a failure other than throttling.
 const RETRY: Duration = Duration::from_secs(5);
 /// A reader may miss this many heartbeats before it calls the agent dead.

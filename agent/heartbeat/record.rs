@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use jiff::{Timestamp, Unit};
+use jiff::{RoundMode, Timestamp, TimestampRound, Unit};
 use serde::Serialize;
 
 use crate::idle::View;
@@ -128,9 +128,10 @@ pub fn text(report: &Report, author: &Author, at: Timestamp, next_by: Timestamp)
     }
 }
 
-/// RFC 3339, UTC, whole seconds.
+/// RFC 3339, UTC, whole seconds, never in the future.
 fn rfc3339(time: Timestamp) -> String {
-    time.round(Unit::Second).unwrap_or(time).to_string()
+    let floor = TimestampRound::new().smallest(Unit::Second).mode(RoundMode::Floor);
+    time.round(floor).unwrap_or(time).to_string()
 }
 
 #[cfg(test)]
@@ -160,7 +161,7 @@ mod tests {
 
     #[test]
     fn has_every_field_and_is_flat() {
-        let at = "2026-11-22T21:26:01.2Z".parse().unwrap();
+        let at = "2026-11-22T21:26:01.9Z".parse().unwrap();
         let text = text(&report("Nobody plays.".to_owned()), &author(), at, at);
         let value: serde_json::Value = serde_json::from_str(&text).unwrap();
         assert_eq!(

@@ -1,6 +1,6 @@
 //! The task that writes heartbeats. However slow SSM is, only this task waits for it.
 
-use std::future::Future;
+use std::future::{Future, pending};
 use std::time::Duration;
 
 use tokio::sync::{mpsc, oneshot, watch};
@@ -118,7 +118,7 @@ impl Writer {
         let mut written: Option<Report> = None;
         let mut urgent: Option<Urgent> = None;
         loop {
-            let (report, done) = match urgent.take() {
+            let (report, mut done) = match urgent.take() {
                 Some(Urgent { report, done }) => (report, Some(done)),
                 None => (starting.take().unwrap_or_else(|| self.latest.borrow_and_update().clone()), None),
             };
@@ -127,6 +127,8 @@ impl Writer {
             let attempt = Self::put(&link, &settings, &mut pending_id, &report, pace.patience());
             let result = tokio::select! {
                 result = attempt => result,
+                // Whoever asked for it has lost patience: written later, it would no longer be true.
+                () = given_up(&mut done) => Err(PutError { throttled: false, text: "SSM does not answer".to_owned() }),
                 // A final heartbeat does not wait behind one that hangs.
                 Some(next) = self.urgent.recv() => {
                     urgent = Some(next);
@@ -201,6 +203,13 @@ impl Writer {
                 }
             }
         }
+    }
+}
+
+async fn given_up(done: &mut Option<oneshot::Sender<()>>) {
+    match done {
+        Some(done) => done.closed().await,
+        None => pending().await,
     }
 }
 

@@ -121,7 +121,7 @@ pub fn parse(
                 match entry.state {
                     TcpState::Listen => seen.listener = true,
                     TcpState::Established => {
-                        seen.sockets.extend(socket(scope, entry.local_address, entry.remote_address, entry.inode))
+                        seen.sockets.extend(socket(scope, entry.local_address, entry.remote_address, entry.inode));
                     }
                     _ => {}
                 }

@@ -5,7 +5,7 @@ use std::time::Duration;
 /// The shortest wait before a stop that was refused for a passing reason is tried again.
 pub const SHORTEST: Duration = Duration::from_secs(5);
 /// The longest such wait, and the wait after a lasting refusal.
-pub const LONGEST: Duration = Duration::from_secs(300);
+pub const LONGEST: Duration = Duration::from_mins(5);
 
 /// A random share, from 0 up to but not including 1, drawn by the caller.
 #[derive(Debug, Clone, Copy, PartialEq)]

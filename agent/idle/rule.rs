@@ -9,9 +9,9 @@ use super::view::{State, View, Wait};
 use super::window::{Clock, Finding, Running, Window};
 
 /// An accepted stop that has not ended the machine after this long is asked for again.
-pub const STOP_PATIENCE: Duration = Duration::from_secs(300);
+pub const STOP_PATIENCE: Duration = Duration::from_mins(5);
 /// Not seeing anything for this long is an alarm.
-pub const BLIND_ALARM: Duration = Duration::from_secs(300);
+pub const BLIND_ALARM: Duration = Duration::from_mins(5);
 
 /// How long a due stop may wait for EFS.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -242,6 +242,13 @@ impl Rule {
                 self.phase = Phase::Accepted { at: now };
             }
             Err(refusal) => self.wait_after_failure(now, Cause::Refused(refusal), jitter),
+        }
+    }
+
+    /// Something that a failed stop lacked is there now: it is tried again at `now`, unless its refusal is a lasting one.
+    pub fn try_again_at(&mut self, now: Moment) {
+        if let Phase::Waiting { cause: Cause::Refused(Refusal { lasting: false, .. }), until } = &mut self.phase {
+            *until = now.min(*until);
         }
     }
 

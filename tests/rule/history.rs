@@ -7,29 +7,29 @@ use std::time::Duration;
 use mc_idle::idle::{Efs, Patience, Reading, Seen, Socket, Terms};
 
 /// A connection from peer number `peer`; inode 0 is not accepted.
-pub fn socket(peer: u16, inode: u64) -> Socket {
+pub(crate) fn socket(peer: u16, inode: u64) -> Socket {
     let address = |port| SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), port);
     Socket { local: address(25565), peer: address(40000 + peer), inode: NonZeroU64::new(inode) }
 }
 
 /// A sample, and how long after the one before it was taken.
 #[derive(Debug, Clone)]
-pub struct Sample {
+pub(crate) struct Sample {
     pub gap: Duration,
     pub reading: Reading,
 }
 
-pub struct History {
+pub(crate) struct History {
     terms: Terms,
     samples: Vec<(Sample, Efs)>,
 }
 
 impl History {
-    pub fn new(terms: Terms) -> Self {
+    pub(crate) fn new(terms: Terms) -> Self {
         History { terms, samples: Vec::new() }
     }
 
-    pub fn add(&mut self, sample: Sample, efs: Efs) {
+    pub(crate) fn add(&mut self, sample: Sample, efs: Efs) {
         self.samples.push((sample, efs));
     }
 
@@ -61,7 +61,7 @@ impl History {
 
     /// Readable, and nobody plays: whether a server listens.
     fn empty_with(&self, at: usize) -> Option<bool> {
-        (self.players_at(at)? == 0).then(|| self.seen(at).unwrap().listener)
+        (self.players_at(at)? == 0).then_some(self.seen(at)?.listener)
     }
 
     /// The time counted on the clock that runs at sample `at`.
@@ -85,11 +85,8 @@ impl History {
     }
 
     fn due_at(&self, at: usize) -> bool {
-        let Some(last_readable) = (0..=at).rev().find(|index| self.seen(*index).is_some()) else { return false };
-        let window = match self.seen(last_readable).unwrap().listener {
-            true => self.terms.idle_window,
-            false => self.terms.no_server_window,
-        };
+        let Some(last_readable) = (0..=at).rev().find_map(|index| self.seen(index)) else { return false };
+        let window = if last_readable.listener { self.terms.idle_window } else { self.terms.no_server_window };
         self.elapsed_at(at).is_some_and(|elapsed| elapsed >= window)
     }
 
@@ -97,25 +94,25 @@ impl History {
         self.samples.len() - 1
     }
 
-    pub fn elapsed(&self) -> Option<Duration> {
+    pub(crate) fn elapsed(&self) -> Option<Duration> {
         self.elapsed_at(self.last())
     }
 
-    pub fn players(&self) -> Option<usize> {
+    pub(crate) fn players(&self) -> Option<usize> {
         self.players_at(self.last())
     }
 
-    pub fn due(&self) -> bool {
+    pub(crate) fn due(&self) -> bool {
         self.due_at(self.last())
     }
 
     /// Nobody at all in the last sample, which was readable: nor anybody waiting for less than half a minute.
-    pub fn nobody(&self) -> bool {
+    pub(crate) fn nobody(&self) -> bool {
         self.nobody_in(&self.samples[self.last()].0.reading)
     }
 
     /// The same of another reading at the same time.
-    pub fn nobody_in(&self, reading: &Reading) -> bool {
+    pub(crate) fn nobody_in(&self, reading: &Reading) -> bool {
         let Reading::Seen(seen) = reading else { return false };
         let at = self.last();
         seen.sockets.iter().all(|socket| {
@@ -125,7 +122,7 @@ impl History {
     }
 
     /// EFS is there, or has been waited for long enough since the stop became due.
-    pub fn efs_allows(&self) -> bool {
+    pub(crate) fn efs_allows(&self) -> bool {
         let last = self.last();
         if self.samples[last].1.ready() {
             return true;

@@ -1,0 +1,59 @@
+# What a person and CI run. `make demo` and `make test` install what they need.
+
+SHELL := /bin/bash
+PREFIX ?= /usr
+DESTDIR ?=
+DENY_VERSION := 0.20.2
+
+.PHONY: demo test lint deny build release install clean setup-build setup-lab setup-machine
+
+# An evening on an emulated EC2 in a minute and a half, told live.
+demo: setup-lab build
+	target/lab/venv/bin/python tests/lab/demo.py target/debug/mc-idle
+
+# All tests. As root also those that need root: network namespaces, a real systemd, a real NFS.
+test: setup-lab setup-machine
+	cargo test --locked
+
+lint: setup-build
+	cargo fmt --check
+	cargo clippy --locked --all-targets -- -D warnings
+	RUSTDOCFLAGS="-D warnings" cargo doc --locked --no-deps
+	$(MAKE) deny
+
+# Licences, sources and bans always; known vulnerabilities where the advisory database can be reached (DENY_ADVISORIES=1).
+deny:
+	@cargo deny --version 2>/dev/null | grep -qF 'cargo-deny $(DENY_VERSION)' \
+		|| { echo "building cargo-deny $(DENY_VERSION), some minutes"; \
+		     cargo install --quiet --locked cargo-deny --version $(DENY_VERSION); }
+	cargo deny --locked check $(if $(DENY_ADVISORIES),,bans licenses sources)
+
+build: setup-build
+	cargo build --locked
+
+release: setup-build
+	cargo build --locked --release
+
+# Needs `make release` before it, so that root does not have to build.
+install:
+	@test -x target/release/mc-idle || { echo "run make release first, as yourself" >&2; exit 1; }
+	install -Dm755 target/release/mc-idle $(DESTDIR)$(PREFIX)/bin/mc-idle
+	install -Dm644 systemd/mc-idle.service $(DESTDIR)/usr/lib/systemd/system/mc-idle.service
+	@# A configuration that is there belongs to the operator.
+	test -e $(DESTDIR)/etc/mc-idle/config.toml \
+		|| install -Dm644 systemd/mc-idle.toml $(DESTDIR)/etc/mc-idle/config.toml
+	install -d $(DESTDIR)/etc/mc-idle/config.d
+
+clean:
+	cargo clean
+
+setup-build:
+	tests/lab/setup.sh build
+
+setup-lab:
+	tests/lab/setup.sh lab
+
+# Trees for the real systemd and the real NFS; only root can use them.
+setup-machine:
+	@if [ "$$(id -u)" = 0 ]; then tests/machine/setup.sh; \
+	 else echo "not root: the tests in machines of their own will be skipped"; fi

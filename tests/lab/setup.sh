@@ -1,0 +1,122 @@
+#!/usr/bin/env bash
+# Makes a machine ready to build mc-idle and to run its lab. Safe to repeat; the second run takes under a second.
+#
+#   tests/lab/setup.sh build   system packages for `cargo build` only (C compiler, libclang, make, curl)
+#   tests/lab/setup.sh         all: the above, python3 + venv, node >= 18 + npm,
+#   tests/lab/setup.sh lab     then target/lab/venv and target/lab/node_modules from the pinned lists beside this file
+#
+# Installs with apt-get (through sudo unless root) and only what is missing; without apt-get it names what is missing.
+set -euo pipefail
+
+here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
+lab=$(cd "$here/../.." && pwd)/target/lab
+part=${1:-lab}
+
+say() { printf 'setup: %s\n' "$*" >&2; }
+die() { say "$*"; exit 1; }
+
+# Runs a long step with its output in a log, a sign of life every 5 s, and the log's end if it fails.
+step() {
+    local what=$1 log pid began=$SECONDS shown=0 code=0
+    shift
+    mkdir -p "$lab"
+    log=$lab/setup.log
+    say "$what"
+    "$@" >"$log" 2>&1 </dev/null &
+    pid=$!
+    trap 'kill "$pid" 2>/dev/null; exit 130' INT TERM # bash shields background jobs from Ctrl-C
+    while kill -0 "$pid" 2>/dev/null; do
+        sleep 0.2
+        if ((SECONDS - began >= shown + 5)); then
+            shown=$((SECONDS - began))
+            say "  still at it, ${shown} s"
+        fi
+    done
+    wait "$pid" || code=$?
+    trap - INT TERM
+    if ((code)); then
+        tail -n 25 "$log" | cut -c 1-300 >&2
+        die "failed with exit code $code: $what"
+    fi
+}
+
+has() { command -v "$1" >/dev/null 2>&1; }
+has_libclang() { # bindgen loads it at build time
+    [[ -n ${LIBCLANG_PATH:-} ]] || compgen -G '/usr/lib/llvm-*/lib/libclang*.so*' >/dev/null ||
+        compgen -G '/usr/lib*/libclang*.so*' >/dev/null || compgen -G '/usr/lib/*-linux-gnu/libclang*.so*' >/dev/null
+}
+has_node() { has npm && [[ $(node -p 'parseInt(process.versions.node)' 2>/dev/null || echo 0) -ge 18 ]]; }
+has_venv() { python3 -c 'import ensurepip, venv, sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null; }
+
+missing_packages() {
+    has cc || echo gcc libc6-dev
+    has_libclang || echo libclang-dev
+    has make || echo make
+    has curl || echo curl
+    [[ $part == build ]] && return
+    has_venv || echo python3 python3-venv
+    has_node || { has node || echo nodejs; has npm || echo npm; }
+}
+
+as_root() {
+    if ((EUID == 0)); then "$@"; else sudo "$@"; fi
+}
+install_packages() {
+    export DEBIAN_FRONTEND=noninteractive
+    as_root apt-get update -q
+    as_root env DEBIAN_FRONTEND=noninteractive apt-get install -q -y --no-install-recommends "$@"
+}
+
+system_packages() {
+    local missing
+    mapfile -t missing < <(missing_packages | tr ' ' '\n')
+    if ((${#missing[@]})); then
+        local manual="install these yourself (Debian's names): ${missing[*]}"
+        has apt-get || die "no apt-get here; $manual"
+        if ((EUID != 0)); then
+            has sudo || die "neither root nor sudo; $manual"
+            sudo -v || die "sudo refused; $manual" # asks for the password here, not in the background
+        fi
+        step "installing system packages: ${missing[*]}" install_packages "${missing[@]}"
+    fi
+    [[ $part == build ]] && return
+    has_venv || die "python3 is missing or older than 3.11"
+    has_node || die "node $(node --version 2>/dev/null || echo '(none)') is older than 18, or npm is missing"
+}
+
+# make_once STAMP FILES... -- COMMAND...: runs COMMAND unless STAMP holds the checksum of FILES already.
+make_once() {
+    local stamp=$1 sum files=()
+    shift
+    while [[ $1 != -- ]]; do files+=("$1"); shift; done
+    shift
+    sum=$(cat "${files[@]}" | sha256sum)
+    if [[ -f $stamp && $(<"$stamp") == "$sum" ]]; then
+        say "up to date: ${stamp%/.stamp}"
+        return
+    fi
+    "$@"
+    printf '%s\n' "$sum" >"$stamp"
+}
+
+make_venv() {
+    rm -rf "$lab/venv"
+    step "making the Python environment target/lab/venv" python3 -m venv "$lab/venv"
+    step "installing the AWS emulators and the status client (half a minute)" \
+        "$lab/venv/bin/pip" install --quiet --no-input --disable-pip-version-check -r "$here/requirements.txt"
+}
+make_node_modules() {
+    cp "$here/package.json" "$here/package-lock.json" "$lab/"
+    # Engine warnings are expected: minecraft-protocol asks for Node 22 and runs on 18 and 20 as well.
+    step "installing the Minecraft server and bot (500 MB in target/lab/node_modules, half a minute)" \
+        npm ci --prefix "$lab" --ignore-scripts --no-audit --no-fund --loglevel=error
+}
+
+case $part in build | lab) ;; *) die "usage: setup.sh [build|lab]" ;; esac
+system_packages
+if [[ $part == lab ]]; then
+    mkdir -p "$lab"
+    make_once "$lab/venv/.stamp" "$here/requirements.txt" -- make_venv
+    make_once "$lab/node_modules/.stamp" "$here/package.json" "$here/package-lock.json" -- make_node_modules
+fi
+say "ready"
