@@ -2,7 +2,12 @@
 
 #![allow(dead_code, reason = "each test file uses a part of it")]
 
+pub mod agent;
+pub mod lab;
+pub mod notify;
+
 use std::io::{BufRead, BufReader, Write};
+use std::os::unix::net::UnixDatagram;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::sync::{Arc, Condvar, Mutex, PoisonError};
@@ -184,4 +189,87 @@ pub fn run(config: &Config) -> Command {
     let mut command = mc_idle();
     command.arg("run").arg("--config").arg(config.path());
     command
+}
+
+/// Goes on only in Linux namespaces of the test's own (`"--net"`, `"--mount"`: what unshare(1) takes), so that it neither
+/// sees nor touches anything else of the machine: the test is run again there, alone, and its end is this one's.
+#[macro_export]
+macro_rules! apart {
+    ($($kind:literal),+) => {
+        fn here() {}
+        $crate::skip_unless!($crate::support::can_unshare(&[$($kind),+]), "root, or user namespaces");
+        if !$crate::support::apart(std::any::type_name_of_val(&here), &[$($kind),+]) {
+            return;
+        }
+    };
+}
+
+const APART: &str = "MC_IDLE_TEST_APART";
+
+fn unshare(kinds: &[&str]) -> Command {
+    let mut command = Command::new("unshare");
+    command.args(kinds);
+    if !root() {
+        command.arg("--map-root-user");
+    }
+    command
+}
+
+/// Whether these namespaces can be had.
+pub fn can_unshare(kinds: &[&str]) -> bool {
+    unshare(kinds).arg("true").stderr(Stdio::null()).status().is_ok_and(|status| status.success())
+}
+
+/// The other half of [`apart!`]: `true` in the namespaces; otherwise runs the test there and waits for it.
+pub fn apart(here: &str, kinds: &[&str]) -> bool {
+    // The body of an asynchronous test is a closure.
+    let test = here.trim_end_matches("::here").trim_end_matches("::{{closure}}").split_once("::").unwrap().1;
+    if std::env::var_os(APART).is_some() {
+        return true;
+    }
+    let run = unshare(kinds)
+        .arg(std::env::current_exe().unwrap())
+        .args(["--exact", test, "--nocapture"])
+        .env(APART, test)
+        .output()
+        .unwrap();
+    let (out, err) = (String::from_utf8_lossy(&run.stdout), String::from_utf8_lossy(&run.stderr));
+    // A test that is not found passes as well.
+    assert!(run.status.success() && out.contains(" 1 passed;"), "{test}, apart, failed:\n{out}\n{err}");
+    false
+}
+
+/// Stands in for systemd: what a process with this `NOTIFY_SOCKET` tells it.
+pub struct Notices {
+    folder: TempDir,
+    told: Arc<Lines>,
+}
+
+impl Notices {
+    /// Listens from now on.
+    pub fn listen() -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        let socket = UnixDatagram::bind(folder.path().join("notify")).unwrap();
+        let told = Arc::new(Lines::default());
+        let lines = Arc::clone(&told);
+        thread::spawn(move || {
+            let mut buffer = [0; 8192];
+            while let Ok(length) = socket.recv(&mut buffer) {
+                let text = String::from_utf8_lossy(&buffer[..length]).into_owned();
+                lines.all.lock().unwrap_or_else(PoisonError::into_inner).push(text);
+                lines.more.notify_all();
+            }
+        });
+        Notices { folder, told }
+    }
+
+    /// The value of `NOTIFY_SOCKET`.
+    pub fn socket(&self) -> PathBuf {
+        self.folder.path().join("notify")
+    }
+
+    /// Everything told so far, one message a line.
+    pub fn all(&self) -> Vec<String> {
+        self.told.all.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
 }
