@@ -17,7 +17,7 @@ pub fn chain(error: &dyn Error) -> String {
         cause = error.source();
     }
     // Some messages bring line breaks of their own.
-    text.split_whitespace().collect::<Vec<_>>().join(" ")
+    text.lines().map(str::trim).collect::<Vec<_>>().join(" ")
 }
 
 #[cfg(test)]

@@ -83,7 +83,7 @@ async fn serve(settings: Settings, config: Option<PathBuf>, dry_run: bool, journ
     tokio::spawn(heartbeats.run(link, move |outcome| drop(health_sender.send(outcome))));
     let world = World {
         host: this_host(),
-        supervisor: Systemd::default(),
+        supervisor: Systemd::start()?,
         journal,
         clock,
         slept: clock::slept,

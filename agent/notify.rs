@@ -1,5 +1,8 @@
 //! What systemd is told (sd_notify(3)). Where there is no systemd, nothing is.
 
+use std::io;
+use std::sync::mpsc::{self, Receiver, SyncSender};
+use std::thread;
 use std::time::Duration;
 
 use sd_notify::NotifyState;
@@ -18,39 +21,90 @@ pub trait Supervisor {
     fn watchdog(&self) -> Option<Duration>;
 }
 
-/// systemd, if `NOTIFY_SOCKET` says so.
-#[derive(Debug, Default)]
+/// Messages that may wait for a systemd that does not read.
+const QUEUE: usize = 32;
+
+/// How long the end waits for the last of them.
+const LAST_MESSAGE: Duration = Duration::from_millis(200);
+
+/// systemd, if `NOTIFY_SOCKET` says so. It may stand still like anything else, so a thread of its own talks to it; what
+/// finds the queue full is not said.
+#[derive(Debug)]
 pub struct Systemd {
+    /// `None` only while it is dropped.
+    queue: Option<SyncSender<Message>>,
+    finished: Receiver<()>,
     status: String,
+}
+
+#[derive(Debug)]
+enum Message {
+    Ready,
+    Status(String),
+    Alive,
+    Stopping,
+}
+
+impl Systemd {
+    /// Starts the thread.
+    ///
+    /// # Errors
+    /// The thread cannot be started.
+    pub fn start() -> io::Result<Self> {
+        let (queue, messages) = mpsc::sync_channel(QUEUE);
+        let (finish, finished) = mpsc::sync_channel(1);
+        thread::Builder::new().name("notify".to_owned()).spawn(move || {
+            for message in messages {
+                let state = match &message {
+                    Message::Ready => NotifyState::Ready,
+                    Message::Status(sentence) => NotifyState::Status(sentence),
+                    Message::Alive => NotifyState::Watchdog,
+                    Message::Stopping => NotifyState::Stopping,
+                };
+                // Without a supervisor there is nobody to tell; one that does not listen will act by its watchdog.
+                let _ = sd_notify::notify(&[state]);
+            }
+            // Nobody may be waiting for this any more.
+            let _ = finish.send(());
+        })?;
+        Ok(Systemd { queue: Some(queue), finished, status: String::new() })
+    }
+
+    fn tell(&self, message: Message) -> bool {
+        self.queue.as_ref().is_some_and(|queue| queue.try_send(message).is_ok())
+    }
+}
+
+impl Drop for Systemd {
+    /// Lets the last message out, if systemd listens.
+    fn drop(&mut self) {
+        self.queue = None;
+        // Either outcome ends the wait.
+        let _ = self.finished.recv_timeout(LAST_MESSAGE);
+    }
 }
 
 impl Supervisor for Systemd {
     fn ready(&mut self) {
-        tell(NotifyState::Ready);
+        self.tell(Message::Ready);
     }
 
     fn status(&mut self, sentence: &str) {
-        if self.status != sentence {
+        // A newline would begin another assignment.
+        if self.status != sentence && self.tell(Message::Status(sentence.replace('\n', " "))) {
             sentence.clone_into(&mut self.status);
-            // A newline would begin another assignment.
-            tell(NotifyState::Status(&sentence.replace('\n', " ")));
         }
     }
 
     fn alive(&mut self) {
-        tell(NotifyState::Watchdog);
+        self.tell(Message::Alive);
     }
 
     fn stopping(&mut self) {
-        tell(NotifyState::Stopping);
+        self.tell(Message::Stopping);
     }
 
     fn watchdog(&self) -> Option<Duration> {
         sd_notify::watchdog_enabled()
     }
-}
-
-fn tell(state: NotifyState<'_>) {
-    // Without a supervisor there is nobody to tell; one that does not listen will act by its watchdog.
-    let _ = sd_notify::notify(&[state]);
 }

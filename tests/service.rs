@@ -3,7 +3,11 @@
 //! Host, cloud and supervisor are the test's own: no real part opens a connection in the last look, or hangs, when a
 //! test wants it to. Real sockets, a real EC2 stand-in and a real systemd have tests of their own.
 
-#![allow(clippy::unwrap_used, clippy::disallowed_methods, reason = "a failed test may panic, and may ask what time it is")]
+#![allow(
+    clippy::unwrap_used,
+    clippy::disallowed_methods,
+    reason = "a failed test may panic, and may ask what time it is"
+)]
 #![allow(clippy::struct_excessive_bools, reason = "each is a fault of its own that can be switched on")]
 
 use std::collections::VecDeque;
@@ -318,8 +322,9 @@ async fn a_second_witness_that_sees_somebody_or_nothing_holds_the_stop_off() {
         agent.minutes(60).await;
         assert_eq!(agent.requests(), 0);
         agent.outside.get().witness = None;
+        // At the latest after the longest wait; the stop itself does not come here, so it may be asked for again.
         agent.minutes(6).await;
-        assert_eq!(agent.requests(), 1);
+        assert!(agent.requests() >= 1);
     }
 }
 

@@ -62,11 +62,7 @@ impl IdentityError {
 fn imds_in_words(error: &ImdsError) -> String {
     match error {
         ImdsError::ErrorResponse(response) => format!("HTTP status {}", response.response().status()),
-        // The causes below this level repeat each other.
-        _ => match std::error::Error::source(error) {
-            Some(source) => format!("{error}: {source}"),
-            None => error.to_string(),
-        },
+        _ => chain(error),
     }
 }
 

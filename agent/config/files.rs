@@ -119,6 +119,9 @@ pub fn apply(settings: &mut Settings, path: &Path, text: &str) -> Result<(), Con
     for (name, at, value) in entries {
         let found = || {
             let written = text.get(value.span()).unwrap_or_default();
+            if matches!(value.get_ref(), DeValue::Table(_)) && !written.starts_with('{') {
+                return "a table".to_owned();
+            }
             written.split_whitespace().collect::<Vec<_>>().join(" ")
         };
         let Some(key) = KEYS.iter().find(|key| key.name == name) else {

@@ -10,6 +10,9 @@ use std::path::Path;
 
 use procfs::process::MountInfo;
 
+use super::tables::in_words;
+use crate::error::chain;
+
 /// What the mount table says of the mount point.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Mount {
@@ -34,7 +37,7 @@ pub fn find(mountinfo: &Path, mount_point: &Path) -> Mount {
             Mount::Missing(format!("{} is a {} file system, not nfs4", mount_point.display(), mount.fs_type))
         }
         Ok(None) => Mount::Missing(format!("nothing is mounted at {}", mount_point.display())),
-        Err(error) => Mount::Missing(format!("cannot read {}: {error}", mountinfo.display())),
+        Err(error) => Mount::Missing(format!("cannot read {}: {}", mountinfo.display(), chain(&error))),
     }
 }
 
@@ -50,7 +53,7 @@ pub fn topmost(table: impl BufRead, mount_point: &Path) -> io::Result<Option<Mou
         // Other mounts may have names that are not text; only lines of this mount point are parsed.
         if line.split(|byte| *byte == b' ').nth(4) == Some(&wanted) {
             let text = std::str::from_utf8(&line).map_err(io::Error::other)?;
-            found = Some(MountInfo::from_line(text).map_err(io::Error::other)?);
+            found = Some(MountInfo::from_line(text).map_err(|error| io::Error::other(in_words(error)))?);
         }
     }
     Ok(found)

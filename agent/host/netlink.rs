@@ -1,7 +1,8 @@
 //! The second witness: the kernel's socket diagnosis over netlink (sock_diag(7)), through the crate netstat2.
 //!
 //! netstat2 ends its list without an error when the kernel answers with one, so an empty list proves nothing. The
-//! witness is believed only if it saw as many listening sockets, on all ports, as the tables had just shown.
+//! witness is believed only if, for IPv4 and for IPv6, it saw as many listening sockets on all ports as the tables had
+//! just shown, and any established one at all if they showed some. An exact count of those would never agree for long.
 
 use std::net::SocketAddr;
 
@@ -10,7 +11,7 @@ use netstat2::{
     iterate_sockets_info_without_pids,
 };
 
-use super::tables::{Landmarks, socket};
+use super::tables::{Landmarks, Rows, socket};
 use crate::config::settings::Scope;
 use crate::idle::Seen;
 
@@ -21,12 +22,12 @@ pub enum WitnessError {
     #[error("cannot list sockets over netlink")]
     Netlink(#[from] netstat2::error::Error),
     /// It did not see what must be there.
-    #[error("netlink shows {found} listening sockets where /proc shows {expected}")]
+    #[error("netlink does not show the sockets that /proc shows: {found:?}, {expected:?}")]
     Landmarks {
-        /// LISTEN rows of the tables.
-        expected: usize,
-        /// Listening sockets that it saw.
-        found: usize,
+        /// Rows of the tables.
+        expected: Landmarks,
+        /// Sockets that it saw.
+        found: Landmarks,
     },
 }
 
@@ -37,12 +38,13 @@ pub enum WitnessError {
 pub fn read(scope: &Scope, landmarks: Landmarks) -> Result<Seen, WitnessError> {
     let families = AddressFamilyFlags::IPV4 | AddressFamilyFlags::IPV6;
     let mut seen = Seen::default();
-    let mut listening = 0;
+    let mut found = Landmarks::default();
     for info in iterate_sockets_info_without_pids(families, ProtocolFlags::TCP)? {
         let info = info?;
         let SocketInfo { protocol_socket_info: ProtocolSocketInfo::Tcp(tcp), inode, .. } = info else { continue };
         let (local, peer) = addresses(&tcp);
-        listening += usize::from(tcp.state == TcpState::Listen);
+        let rows = if tcp.local_addr.is_ipv4() { &mut found.ipv4 } else { &mut found.ipv6 };
+        rows.count(tcp.state == TcpState::Listen, tcp.state == TcpState::Established);
         if scope.covers(local) {
             match tcp.state {
                 TcpState::Listen => seen.listener = true,
@@ -51,11 +53,15 @@ pub fn read(scope: &Scope, landmarks: Landmarks) -> Result<Seen, WitnessError> {
             }
         }
     }
-    if listening == landmarks.listening {
+    if agrees(found.ipv4, landmarks.ipv4) && agrees(found.ipv6, landmarks.ipv6) {
         Ok(seen)
     } else {
-        Err(WitnessError::Landmarks { expected: landmarks.listening, found: listening })
+        Err(WitnessError::Landmarks { expected: landmarks, found })
     }
+}
+
+fn agrees(found: Rows, expected: Rows) -> bool {
+    found.listening == expected.listening && (found.established > 0 || expected.established == 0)
 }
 
 fn addresses(tcp: &TcpSocketInfo) -> (SocketAddr, SocketAddr) {

@@ -5,7 +5,7 @@
 
 use std::io;
 use std::path::{Path, PathBuf};
-use std::process::{ExitCode, Stdio};
+use std::process::{ExitCode, ExitStatus, Stdio};
 use std::time::Duration;
 
 use tokio::process::{Child, Command};
@@ -38,7 +38,7 @@ pub struct Verdict {
     pub answer: Result<(), String>,
 }
 
-/// Probes whatever `target` names, for as long as anybody listens to `verdict`.
+/// Probes whatever `target` names, until nobody names one any more.
 pub async fn run(
     helper: PathBuf,
     mut target: watch::Receiver<Option<Target>>,
@@ -46,40 +46,59 @@ pub async fn run(
 ) {
     loop {
         let Some(current) = target.borrow_and_update().clone() else {
+            // The kernel gives the number of a mount that is gone to another.
+            verdict.send_replace(None);
             if target.changed().await.is_err() {
                 return;
             }
             continue;
         };
-        let report = |answer| {
-            verdict.send_replace(Some(Verdict { mount_id: current.mount_id, answer }));
+        let report = |mount_id, answer| {
+            verdict.send_replace(Some(Verdict { mount_id, answer }));
         };
         match start(&helper, &current.mount_point) {
-            Err(error) => report(Err(format!("cannot start the helper that asks it: {error}"))),
+            Err(error) => report(current.mount_id, Err(format!("cannot start the helper that asks it: {error}"))),
             Ok(mut child) => match time::timeout(current.deadline, child.wait()).await {
-                Ok(Ok(status)) if status.success() => report(Ok(())),
-                Ok(Ok(status)) => report(Err(match status.code().and_then(|code| u8::try_from(code).ok()) {
-                    Some(errno) => format!("it answers with an error: {}", io::Error::from_raw_os_error(errno.into())),
-                    None => format!("the helper that asks it ended with {status}"),
-                })),
-                Ok(Err(error)) => report(Err(format!("cannot wait for the helper that asks it: {error}"))),
+                Ok(ended) => report(current.mount_id, answer(ended)),
                 Err(_) => {
-                    report(Err(format!("no answer within {:.1} s", current.deadline.as_secs_f64())));
+                    let seconds = current.deadline.as_secs_f64();
+                    report(current.mount_id, Err(format!("no answer within {seconds:.1} s")));
+                    // Fails only if it has ended by itself just now.
                     let _ = child.start_kill();
                     // One helper at a time: in uninterruptible sleep it ends only when the kernel lets it.
-                    let _ = child.wait().await;
+                    loop {
+                        tokio::select! {
+                            _ = child.wait() => break,
+                            changed = target.changed() => {
+                                if changed.is_err() {
+                                    return;
+                                }
+                                if let Some(next) = target.borrow_and_update().as_ref() {
+                                    let why = "the helper that asked the mount before it is still stuck";
+                                    report(next.mount_id, Err(why.to_owned()));
+                                }
+                            }
+                        }
+                    }
                     continue;
                 }
             },
         }
-        let changed = async {
-            while target.changed().await.is_ok() {
-                if *target.borrow() != Some(current.clone()) {
-                    return;
-                }
-            }
-        };
-        let _ = time::timeout(PAUSE, changed).await;
+        tokio::select! {
+            () = time::sleep(PAUSE) => {}
+            changed = target.changed() => if changed.is_err() { return },
+        }
+    }
+}
+
+fn answer(ended: io::Result<ExitStatus>) -> Result<(), String> {
+    match ended {
+        Ok(status) if status.success() => Ok(()),
+        Ok(status) => Err(match status.code().and_then(|code| u8::try_from(code).ok()) {
+            Some(errno) => format!("it answers with an error: {}", io::Error::from_raw_os_error(errno.into())),
+            None => format!("the helper that asks it ended with {status}"),
+        }),
+        Err(error) => Err(format!("cannot wait for the helper that asks it: {error}")),
     }
 }
 

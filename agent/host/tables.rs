@@ -14,6 +14,7 @@ use procfs::net::{TcpNetEntries, TcpState};
 use procfs::{FromBufReadSI, ProcError};
 
 use crate::config::settings::Scope;
+use crate::error::chain;
 use crate::idle::{Seen, Socket};
 
 /// Rows handed to procfs at once.
@@ -47,7 +48,7 @@ pub enum TableError {
         row: usize,
     },
     /// A row cannot be parsed.
-    #[error("{} has a row that is not one, among rows {first} to {last}", path.display())]
+    #[error("{} has a row that is not one, among rows {first} to {last}: {problem}", path.display())]
     Row {
         /// The table.
         path: PathBuf,
@@ -56,15 +57,33 @@ pub enum TableError {
         /// The last row of that block.
         last: usize,
         /// What procfs says of it.
-        source: ProcError,
+        problem: String,
     },
 }
 
-/// What a second witness must see as well if it really looked: every listening socket of the host, on any port.
+/// What a second witness must see as well if it really looked: rows on any port, ours or not.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Landmarks {
-    /// LISTEN rows.
+    /// In `tcp`.
+    pub ipv4: Rows,
+    /// In `tcp6`, IPv4-mapped ones included.
+    pub ipv6: Rows,
+}
+
+/// Rows of one table, by state.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Rows {
+    /// LISTEN.
     pub listening: usize,
+    /// ESTABLISHED.
+    pub established: usize,
+}
+
+impl Rows {
+    pub(super) fn count(&mut self, listening: bool, established: bool) {
+        self.listening += usize::from(listening);
+        self.established += usize::from(established);
+    }
 }
 
 /// Reads both tables in `net`, the folder `/proc/self/net`. A missing `tcp6` is IPv6 turned off.
@@ -74,10 +93,10 @@ pub struct Landmarks {
 pub fn read(net: &Path, scope: &Scope) -> Result<(Seen, Landmarks), TableError> {
     let mut seen = Seen::default();
     let mut landmarks = Landmarks::default();
-    for (name, optional) in [("tcp", false), ("tcp6", true)] {
+    for (name, optional, rows) in [("tcp", false, &mut landmarks.ipv4), ("tcp6", true, &mut landmarks.ipv6)] {
         let path = net.join(name);
         match File::open(&path) {
-            Ok(file) => parse(BufReader::new(file), &path, scope, &mut seen, &mut landmarks)?,
+            Ok(file) => parse(BufReader::new(file), &path, scope, &mut seen, rows)?,
             Err(error) if optional && error.kind() == io::ErrorKind::NotFound => {}
             Err(source) => return Err(TableError::Unreadable { path, source }),
         }
@@ -85,7 +104,7 @@ pub fn read(net: &Path, scope: &Scope) -> Result<(Seen, Landmarks), TableError> 
     Ok((seen, landmarks))
 }
 
-/// Adds the rows of one table that are about a Minecraft port to `seen`, and counts its landmarks.
+/// Adds the rows of one table that are about a Minecraft port to `seen`, and counts all of them in `landmarks`.
 ///
 /// # Errors
 /// Whatever makes the table unknown; `path` is only for the text. `seen` may then hold some of its rows.
@@ -94,7 +113,7 @@ pub fn parse(
     path: &Path,
     scope: &Scope,
     seen: &mut Seen,
-    landmarks: &mut Landmarks,
+    landmarks: &mut Rows,
 ) -> Result<(), TableError> {
     let mut header = Vec::new();
     match read_row(&mut table, path, &mut header)? {
@@ -114,9 +133,9 @@ pub fn parse(
             }
         }
         let entries = TcpNetEntries::from_buf_read(block.as_slice(), procfs::current_system_info())
-            .map_err(|source| TableError::Row { path: path.to_owned(), first, last: rows, source })?;
+            .map_err(|error| TableError::Row { path: path.to_owned(), first, last: rows, problem: in_words(error) })?;
         for entry in entries.0 {
-            landmarks.listening += usize::from(entry.state == TcpState::Listen);
+            landmarks.count(entry.state == TcpState::Listen, entry.state == TcpState::Established);
             if scope.covers(entry.local_address) {
                 match entry.state {
                     TcpState::Listen => seen.listener = true,
@@ -159,6 +178,14 @@ fn read_row(table: &mut impl BufRead, path: &Path, block: &mut Vec<u8>) -> Resul
     })
 }
 
+/// procfs takes what it cannot parse for a bug of its own, and names its source file; that helps nobody here.
+pub(super) fn in_words(error: ProcError) -> String {
+    match error {
+        ProcError::InternalError(error) => error.msg,
+        other => chain(&other),
+    }
+}
+
 fn is_header(row: &[u8]) -> bool {
     let mut words = row.split(u8::is_ascii_whitespace).filter(|word| !word.is_empty());
     words.next() == Some(b"sl") && words.next() == Some(b"local_address")
@@ -182,8 +209,8 @@ mod tests {
         Scope { ports: [25565].into(), ignore_peers: vec!["127.0.0.9/32".parse().unwrap()] }
     }
 
-    fn seen(text: &[u8]) -> Result<(Seen, Landmarks), TableError> {
-        let (mut seen, mut landmarks) = (Seen::default(), Landmarks::default());
+    fn seen(text: &[u8]) -> Result<(Seen, Rows), TableError> {
+        let (mut seen, mut landmarks) = (Seen::default(), Rows::default());
         parse(text, Path::new("tcp"), &scope(), &mut seen, &mut landmarks)?;
         Ok((seen, landmarks))
     }
@@ -195,7 +222,7 @@ mod tests {
         let local = "127.0.0.1:25565".parse().unwrap();
         let socket = |peer: &str, inode| Socket { local, peer: peer.parse().unwrap(), inode: NonZeroU64::new(inode) };
         assert!(seen.listener);
-        assert_eq!(landmarks, Landmarks { listening: 1 });
+        assert_eq!(landmarks, Rows { listening: 1, established: 4 });
         assert_eq!(
             seen.sockets,
             [socket("127.0.0.2:49153", 502), socket("127.0.0.2:49154", 0), socket("127.0.0.3:49157", 504)]

@@ -1,6 +1,12 @@
 //! What the integration tests share: the agent as a process, other processes that end with their test, and skipping.
 
 #![allow(dead_code, reason = "each test file uses a part of it")]
+#![allow(unreachable_pub, reason = "what tests share is public to each of them")]
+#![allow(
+    clippy::disallowed_methods,
+    clippy::unwrap_used,
+    reason = "waits in real time, and ends the test at what is wrong"
+)]
 
 pub mod agent;
 pub mod lab;

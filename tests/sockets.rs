@@ -1,0 +1,605 @@
+//! Real connections, as both witnesses see them: `/proc/self/net/tcp{,6}` and netlink. Each test has a network
+//! namespace of its own, so that no other socket of the machine is in either.
+
+#![allow(
+    clippy::disallowed_methods,
+    clippy::unwrap_used,
+    reason = "waits in real time, and ends the test at what is wrong"
+)]
+
+mod support;
+
+use std::collections::BTreeSet;
+use std::fs;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, Shutdown, SocketAddr, TcpListener, TcpStream};
+use std::num::NonZeroU64;
+use std::os::fd::AsRawFd;
+use std::path::Path;
+use std::process::Command;
+use std::thread::sleep;
+use std::time::Duration;
+
+use mc_idle::config::Settings;
+use mc_idle::config::settings::Scope;
+use mc_idle::host::netlink::{self, WitnessError};
+use mc_idle::host::tables::{Landmarks, Rows};
+use mc_idle::host::{Host, ThisHost};
+use mc_idle::idle::census::{BACKLOG_GRACE, Census, Counts};
+use mc_idle::idle::{Moment, Reading, Seen, Socket};
+use proptest::prelude::*;
+use proptest::test_runner::TestRunner;
+use rustix::net::{AddressFamily, SocketType};
+use rustix::process::Signal;
+use support::agent::{Agent, settings};
+use support::{Process, wait_until};
+
+/// A second address of each kind, for a peer that differs from the usual one.
+const OTHER_V4: Ipv4Addr = Ipv4Addr::new(127, 7, 0, 9);
+const OTHER_V6: &str = "fd00:7::9";
+
+/// The line that says that a dry run has come to its end.
+const STOPPED: &str = "EC2 would have been asked to stop this instance now";
+
+fn run(program: &str, arguments: &[&str]) {
+    let status = Command::new(program).args(arguments).status().unwrap();
+    assert!(status.success(), "{program} {arguments:?}");
+}
+
+/// Brings loopback up, which a new network namespace has down.
+fn loopback() {
+    run("ip", &["link", "set", "lo", "up"]);
+    run("ip", &["-6", "address", "add", &format!("{OTHER_V6}/128"), "dev", "lo", "nodad"]);
+}
+
+fn scope(ports: &[u16]) -> Scope {
+    Scope { ports: ports.iter().copied().collect(), ..Settings::default().scope }
+}
+
+fn seen(reading: Reading) -> Seen {
+    match reading {
+        Reading::Seen(seen) => seen,
+        Reading::Unknown(why) => panic!("unknown: {why}"),
+    }
+}
+
+/// What each witness sees, the tables first.
+fn looks(scope: &Scope) -> [Seen; 2] {
+    let mut host = ThisHost::below(Path::new("/"));
+    let (tables, landmarks) = host.sample(scope);
+    [seen(tables), seen(host.witness(scope, landmarks))]
+}
+
+/// Waits until both witnesses show a listener and just these sockets, each once; fails the test if they do not.
+fn assert_seen(scope: &Scope, sockets: &BTreeSet<Socket>) {
+    let mut last = looks(scope);
+    let as_wanted = |looks: &[Seen; 2]| {
+        looks.iter().all(|seen| {
+            let distinct: BTreeSet<Socket> = seen.sockets.iter().copied().collect();
+            seen.listener && seen.sockets.len() == sockets.len() && distinct == *sockets
+        })
+    };
+    // The other end's part of a handshake may still be on its way.
+    for _ in 0..100 {
+        if as_wanted(&last) {
+            return;
+        }
+        sleep(Duration::from_millis(20));
+        last = looks(scope);
+    }
+    panic!("wanted {sockets:#?}; /proc and netlink show {last:#?}");
+}
+
+/// Connects to `to` from the address `from`.
+fn connect_from(from: IpAddr, to: SocketAddr) -> TcpStream {
+    let family = if to.is_ipv4() { AddressFamily::INET } else { AddressFamily::INET6 };
+    let socket = rustix::net::socket(family, SocketType::STREAM, None).unwrap();
+    rustix::net::bind(&socket, &SocketAddr::new(from, 0)).unwrap();
+    rustix::net::connect(&socket, &to).unwrap();
+    socket.into()
+}
+
+/// A connection with both its ends.
+struct Pair {
+    client: TcpStream,
+    server: TcpStream,
+}
+
+impl Pair {
+    fn open(listener: &TcpListener, to: IpAddr) -> Self {
+        Pair::accept(listener, TcpStream::connect((to, port(listener))).unwrap())
+    }
+
+    fn accept(listener: &TcpListener, client: TcpStream) -> Self {
+        Pair { client, server: listener.accept().unwrap().0 }
+    }
+
+    /// How both witnesses are to show it: as the client sees the addresses, with the inode of the server's end.
+    fn row(&self) -> Socket {
+        Socket { inode: Some(inode(&self.server)), ..waiting(&self.client) }
+    }
+}
+
+/// The row of a connection that the server has not accepted.
+fn waiting(client: &TcpStream) -> Socket {
+    Socket { local: client.peer_addr().unwrap(), peer: client.local_addr().unwrap(), inode: None }
+}
+
+fn inode(stream: &TcpStream) -> NonZeroU64 {
+    let link = fs::read_link(format!("/proc/self/fd/{}", stream.as_raw_fd())).unwrap();
+    let text = link.to_str().unwrap();
+    text.trim_start_matches("socket:[").trim_end_matches(']').parse().unwrap()
+}
+
+fn port(listener: &TcpListener) -> u16 {
+    listener.local_addr().unwrap().port()
+}
+
+fn v4() -> TcpListener {
+    TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap()
+}
+
+fn v6() -> TcpListener {
+    TcpListener::bind((Ipv6Addr::LOCALHOST, 0)).unwrap()
+}
+
+/// Takes IPv4 and IPv6, as a server does by default.
+fn dual() -> TcpListener {
+    TcpListener::bind((Ipv6Addr::UNSPECIFIED, 0)).unwrap()
+}
+
+const V4: IpAddr = IpAddr::V4(Ipv4Addr::LOCALHOST);
+const V6: IpAddr = IpAddr::V6(Ipv6Addr::LOCALHOST);
+
+fn at(seconds: f64) -> Moment {
+    Moment(Duration::from_secs_f64(1000.0 + seconds))
+}
+
+fn now(scope: &Scope) -> Seen {
+    let [tables, witness] = looks(scope);
+    assert_eq!(sorted(&tables), sorted(&witness));
+    tables
+}
+
+fn sorted(seen: &Seen) -> (bool, Vec<Socket>) {
+    let mut sockets = seen.sockets.clone();
+    sockets.sort();
+    (seen.listener, sockets)
+}
+
+#[test]
+fn each_connection_is_seen_once_over_ipv4_ipv6_and_both() {
+    apart!("--net");
+    loopback();
+    for (listener, addresses) in [(v4(), &[V4][..]), (v6(), &[V6]), (dual(), &[V4, V6])] {
+        let scope = scope(&[port(&listener)]);
+        assert_seen(&scope, &BTreeSet::new());
+        let mut pairs = Vec::new();
+        for address in addresses.iter().cycle().take(6) {
+            pairs.push(Pair::open(&listener, *address));
+            assert_seen(&scope, &pairs.iter().map(Pair::row).collect());
+        }
+        let counts = Census::default().count(at(0.0), &now(&scope), Duration::ZERO);
+        assert_eq!(counts, Counts { players: 6, ..Counts::default() });
+        while pairs.pop().is_some() {
+            assert_seen(&scope, &pairs.iter().map(Pair::row).collect());
+        }
+    }
+}
+
+#[test]
+fn only_the_ports_of_the_server_are_looked_at() {
+    apart!("--net");
+    loopback();
+    let (ours, also_ours, other) = (v4(), dual(), v4());
+    let scope = scope(&[port(&ours), port(&also_ours)]);
+    let pairs = [Pair::open(&ours, V4), Pair::open(&also_ours, V4)];
+    let _stranger = Pair::open(&other, V4);
+    assert_seen(&scope, &pairs.iter().map(Pair::row).collect());
+    drop((ours, also_ours));
+    // The players are still on; nothing listens any more.
+    let seen = now(&scope);
+    assert_eq!((seen.listener, seen.sockets.len()), (false, 2));
+}
+
+#[test]
+fn what_the_server_has_not_accepted_is_joining_for_30_s_and_then_nobody() {
+    apart!("--net");
+    loopback();
+    let (listener, min_connection) = (dual(), Duration::from_secs(70));
+    let scope = scope(&[port(&listener)]);
+    let clients: Vec<TcpStream> =
+        (0..10).map(|number| TcpStream::connect(([V4, V6][number % 2], port(&listener))).unwrap()).collect();
+    assert_seen(&scope, &clients.iter().map(waiting).collect());
+
+    let (mut census, seen) = (Census::default(), now(&scope));
+    let joining = Counts { joining: 10, ..Counts::default() };
+    for (seconds, expected) in [(0.0, joining), (29.9, joining), (30.0, Counts::default()), (3600.0, Counts::default())]
+    {
+        census.update(at(seconds), &seen);
+        assert_eq!(census.count(at(seconds), &seen, min_connection), expected, "after {seconds} s");
+        assert_eq!(census.count(at(seconds), &seen, Duration::ZERO), expected, "never a player, after {seconds} s");
+    }
+
+    // What is accepted in the end begins anew, as a young connection.
+    let pairs: Vec<Pair> = clients.into_iter().map(|client| Pair::accept(&listener, client)).collect();
+    wait_until("all are accepted", || now(&scope).sockets.iter().all(|socket| socket.inode.is_some()).then_some(()));
+    let seen = now(&scope);
+    census.update(at(3601.0), &seen);
+    let young = Counts { young: pairs.len(), ..Counts::default() };
+    assert_eq!(census.count(at(3601.0), &seen, min_connection), young);
+}
+
+/// The states of the rows with this local port, as the kernel writes them.
+fn states(port: u16) -> BTreeSet<String> {
+    let tables = ["tcp", "tcp6"].map(|name| fs::read_to_string(format!("/proc/self/net/{name}")).unwrap());
+    let rows = tables.iter().flat_map(|table| table.lines().skip(1));
+    let words = rows.map(|row| row.split_whitespace().collect::<Vec<_>>());
+    words.filter(|row| row[1].ends_with(&format!(":{port:04X}"))).map(|row| row[3].to_owned()).collect()
+}
+
+#[test]
+fn a_connection_that_one_side_has_closed_is_nobody() {
+    apart!("--net");
+    loopback();
+    // The listening row is 0A.
+    let expect = |listener: &TcpListener, state: &str| {
+        wait_until(state, || states(port(listener)).contains(state).then_some(()));
+        assert_eq!(states(port(listener)), BTreeSet::from(["0A".to_owned(), state.to_owned()]));
+        assert_seen(&scope(&[port(listener)]), &BTreeSet::new());
+    };
+    // CLOSE_WAIT: the client has gone, and the server has not noticed.
+    let listener = dual();
+    let Pair { client, server: _server } = Pair::open(&listener, V4);
+    drop(client);
+    expect(&listener, "08");
+    // FIN_WAIT2: the server has thrown the client out, and the client holds on.
+    let listener = dual();
+    let Pair { client, server } = Pair::open(&listener, V6);
+    server.shutdown(Shutdown::Both).unwrap();
+    expect(&listener, "05");
+    // TIME_WAIT: the client has let go at last.
+    drop((server, client));
+    expect(&listener, "06");
+    // CLOSE_WAIT of one that was never accepted.
+    let listener = v4();
+    drop(TcpStream::connect((V4, port(&listener))).unwrap());
+    expect(&listener, "08");
+}
+
+#[test]
+fn ignored_peers_are_nobody() {
+    apart!("--net");
+    loopback();
+    let listener = dual();
+    let other_v6: IpAddr = OTHER_V6.parse().unwrap();
+    let pairs: Vec<Pair> = [(V4, V4), (OTHER_V4.into(), V4), (V6, V6), (other_v6, V6)]
+        .into_iter()
+        .map(|(from, to)| Pair::accept(&listener, connect_from(from, SocketAddr::new(to, port(&listener)))))
+        .collect();
+    // Of 127.0.0.1, 127.7.0.9, ::1 and fd00:7::9 these are left.
+    for (ignored, left) in [
+        (&[][..], &[0, 1, 2, 3][..]),
+        (&["127.0.0.1"], &[1, 2, 3]),
+        (&["127.7.0.0/16"], &[0, 2, 3]),
+        (&["127.0.0.0/8"], &[2, 3]),
+        (&["0.0.0.0/0"], &[2, 3]),
+        (&["::ffff:127.7.0.9"], &[0, 2, 3]),
+        (&["::ffff:127.0.0.0/104"], &[2, 3]),
+        (&["::1"], &[0, 1, 3]),
+        (&["fd00::/8"], &[0, 1, 2]),
+        (&["fd00:7::a/127"], &[0, 1, 2, 3]),
+        (&["fd00:7::8/127"], &[0, 1, 2]),
+        (&["::/0"], &[0, 1]),
+        (&["192.0.2.1", "2001:db8::/32"], &[0, 1, 2, 3]),
+        (&["0.0.0.0/0", "::/0"], &[]),
+    ] {
+        // As an operator writes it.
+        let mut settings = Settings::default();
+        let text = format!("minecraft.ports = [{}]\nminecraft.ignore_peers = {ignored:?}\n", port(&listener));
+        mc_idle::config::files::apply(&mut settings, Path::new("config.toml"), &text).unwrap();
+        assert_seen(&settings.scope, &left.iter().map(|number: &usize| pairs[*number].row()).collect());
+    }
+}
+
+#[test]
+fn a_witness_that_does_not_see_every_listener_is_not_believed() {
+    apart!("--net");
+    loopback();
+    let (listener, _other) = (dual(), v4());
+    let scope = scope(&[port(&listener)]);
+    let mut host = ThisHost::below(Path::new("/"));
+    let landmarks = |ipv4, ipv6| Landmarks { ipv4, ipv6 };
+    let rows = |listening, established| Rows { listening, established };
+    assert_eq!(host.sample(&scope).1, landmarks(rows(1, 0), rows(1, 0)));
+    assert!(netlink::read(&scope, landmarks(rows(1, 0), rows(1, 0))).is_ok());
+    for expected in [
+        landmarks(rows(0, 0), rows(1, 0)),
+        landmarks(rows(1, 0), rows(2, 0)),
+        landmarks(rows(2, 0), rows(0, 0)),
+        landmarks(rows(1, 1), rows(1, 0)),
+        landmarks(rows(1, 0), rows(1, 1)),
+    ] {
+        let error = netlink::read(&scope, expected).unwrap_err();
+        assert!(matches!(error, WitnessError::Landmarks { .. }), "{error}");
+        assert!(matches!(host.witness(&scope, expected), Reading::Unknown(why) if why.contains("netlink")));
+    }
+}
+
+/// One connection of a random set.
+#[derive(Debug, Clone, Copy)]
+struct Plan {
+    listener: usize,
+    v6: bool,
+    other: bool,
+    end: End,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq)]
+enum End {
+    Accepted,
+    Waiting,
+    ClosedByClient,
+    ClosedByServer,
+}
+
+fn plan() -> impl Strategy<Value = Plan> {
+    let end = prop::sample::select(vec![
+        End::Accepted,
+        End::Accepted,
+        End::Waiting,
+        End::ClosedByClient,
+        End::ClosedByServer,
+    ]);
+    (0_usize..4, any::<bool>(), any::<bool>(), end).prop_map(|(listener, v6, other, end)| Plan {
+        listener,
+        v6,
+        other,
+        end,
+    })
+}
+
+/// Opens what is planned and compares; the last listener's port is not looked at.
+fn compare(plans: &[Plan], ignore_other: bool) {
+    let listeners = [v4(), v6(), dual(), dual()];
+    let mut scope = scope(&[port(&listeners[0]), port(&listeners[1]), port(&listeners[2])]);
+    let others = [IpAddr::V4(OTHER_V4), OTHER_V6.parse().unwrap()];
+    if ignore_other {
+        scope.ignore_peers = others.map(Into::into).into();
+    }
+    let (mut expected, mut held) = (BTreeSet::new(), Vec::new());
+    // Whoever waits stays in the backlog, so all others are accepted before.
+    let (waits, accepted): (Vec<&Plan>, Vec<&Plan>) = plans.iter().partition(|plan| plan.end == End::Waiting);
+    for plan in accepted.into_iter().chain(waits) {
+        let listener = &listeners[plan.listener];
+        let v6 = [false, true, plan.v6, plan.v6][plan.listener];
+        let usual = if v6 { V6 } else { V4 };
+        let from = if plan.other { others[usize::from(v6)] } else { usual };
+        let client = connect_from(from, SocketAddr::new(usual, port(listener)));
+        let counts = plan.listener < 3 && !(plan.other && ignore_other);
+        if plan.end == End::Waiting {
+            expected.extend(counts.then(|| waiting(&client)));
+            held.push(client);
+            continue;
+        }
+        let Pair { client, server } = Pair::accept(listener, client);
+        match plan.end {
+            End::ClosedByClient => held.push(server),
+            End::ClosedByServer => held.push(client),
+            _ => {
+                let pair = Pair { client, server };
+                expected.extend(counts.then(|| pair.row()));
+                held.extend([pair.client, pair.server]);
+            }
+        }
+    }
+    assert_seen(&scope, &expected);
+}
+
+#[test]
+fn both_witnesses_agree_on_any_set_of_connections() {
+    apart!("--net");
+    loopback();
+    let config = ProptestConfig { cases: 48, failure_persistence: None, ..ProptestConfig::default() };
+    let sets = (prop::collection::vec(plan(), 0..24), any::<bool>());
+    TestRunner::new(config)
+        .run(&sets, |(plans, ignore_other)| {
+            compare(&plans, ignore_other);
+            Ok(())
+        })
+        .unwrap();
+}
+
+const PEER: &str = "MC_IDLE_TEST_PEER";
+
+/// Not a test of its own: what a [`Peer`] runs.
+#[test]
+fn a_peer_process() {
+    if std::env::var_os(PEER).is_none() {
+        return;
+    }
+    let mut streams = Vec::new();
+    for line in std::io::stdin().lines() {
+        let line = line.unwrap();
+        let (verb, address) = line.split_once(' ').unwrap();
+        if verb == "connect" {
+            let stream = TcpStream::connect(address).unwrap();
+            println!("connected {}", stream.local_addr().unwrap());
+            streams.push(stream);
+        } else {
+            let listener = TcpListener::bind(address).unwrap();
+            println!("listening {}", listener.local_addr().unwrap());
+            // Collecting never ends, so each connection is accepted and held.
+            std::thread::spawn(move || listener.incoming().collect::<Vec<_>>());
+        }
+    }
+}
+
+/// Another process that connects, or listens and accepts, as it is told.
+struct Peer {
+    process: Process,
+}
+
+impl Peer {
+    fn start(mut command: Command) -> Self {
+        command.args(["--exact", "a_peer_process", "--nocapture"]).env(PEER, "1");
+        Peer { process: Process::start(&mut command) }
+    }
+
+    fn here() -> Self {
+        Peer::start(Command::new(std::env::current_exe().unwrap()))
+    }
+
+    fn elsewhere() -> Self {
+        let mut command = Command::new("unshare");
+        command.arg("--net").arg(std::env::current_exe().unwrap());
+        Peer::start(command)
+    }
+
+    /// Has it do something, and returns its own address.
+    fn does(&mut self, what: &str, answer: &str) -> SocketAddr {
+        let said = self.process.output().len();
+        self.process.say(what);
+        let line = self.process.wait_for_after(said, answer).1;
+        line.split_once(answer).unwrap().1.trim().parse().unwrap()
+    }
+
+    fn connect(&mut self, to: &str) -> SocketAddr {
+        self.does(&format!("connect {to}"), "connected ")
+    }
+
+    fn listen(&mut self, on: &str) -> SocketAddr {
+        self.does(&format!("listen {on}"), "listening ")
+    }
+
+    /// Runs `ip` in its network namespace.
+    fn ip(&self, arguments: &[&str]) {
+        let pid = self.process.pid().to_string();
+        run("nsenter", &[&["--target", &pid, "--net", "ip"], arguments].concat());
+    }
+}
+
+#[test]
+fn a_player_from_elsewhere_has_its_real_address_and_the_servers_own_connections_are_nobody() {
+    apart!("--net");
+    loopback();
+    let mut peer = Peer::elsewhere();
+    let pid = peer.process.pid().to_string();
+    wait_until("the other namespace is there", || {
+        let namespace = |pid: &str| fs::read_link(format!("/proc/{pid}/ns/net")).unwrap();
+        (namespace(&pid) != namespace("self")).then_some(())
+    });
+    run("ip", &["link", "add", "near", "type", "veth", "peer", "name", "far", "netns", &pid]);
+    for (address, far) in [("10.77.0.1/30", "10.77.0.2/30"), ("fd77::1/64", "fd77::2/64")] {
+        run("ip", &[&["address", "add", address, "dev", "near"], nodad(address)].concat());
+        peer.ip(&[&["address", "add", far, "dev", "far"], nodad(far)].concat());
+    }
+    run("ip", &["link", "set", "near", "up"]);
+    peer.ip(&["link", "set", "far", "up"]);
+
+    let listener = dual();
+    let scope = scope(&[port(&listener)]);
+    let v4 = peer.connect(&format!("10.77.0.1:{}", port(&listener)));
+    let v6 = peer.connect(&format!("[fd77::1]:{}", port(&listener)));
+    assert_eq!([v4.ip(), v6.ip()], ["10.77.0.2", "fd77::2"].map(|address| address.parse::<IpAddr>().unwrap()));
+    // Whoever was first in the queue is accepted first.
+    let servers = [listener.accept().unwrap().0, listener.accept().unwrap().0];
+    let rows = [("10.77.0.1", v4), ("fd77::1", v6)].into_iter().zip(&servers).map(|((address, peer), server)| Socket {
+        local: SocketAddr::new(address.parse().unwrap(), port(&listener)),
+        peer,
+        inode: Some(inode(server)),
+    });
+    let rows: BTreeSet<Socket> = rows.collect();
+    assert_seen(&scope, &rows);
+
+    // This host as a client of another server, on the very same port.
+    let server = peer.listen(&format!("10.77.0.2:{}", port(&listener)));
+    let _client = TcpStream::connect(server).unwrap();
+    assert_seen(&scope, &rows);
+}
+
+fn nodad(address: &str) -> &'static [&'static str] {
+    // The check for another owner of an IPv6 address takes a second.
+    if address.contains("::") { &["nodad"] } else { &[] }
+}
+
+/// The agent in a dry run, with a server on `port`.
+fn agent(port: u16, idle_seconds: f64, further: &[&str]) -> Agent {
+    Agent::start(&settings(port, idle_seconds, further), |command| {
+        command.arg("--dry-run");
+    })
+}
+
+#[test]
+fn a_frozen_server_has_no_players_and_does_not_hold_off_the_stop_for_ever() {
+    apart!("--net");
+    loopback();
+    let mut server = Peer::here();
+    let address = server.listen("[::]:0");
+    server.process.signal(Signal::STOP);
+    let _clients: Vec<TcpStream> =
+        (0..10).map(|number| TcpStream::connect(([V4, V6][number % 2], address.port())).unwrap()).collect();
+    let agent = agent(address.port(), 1.0, &["minecraft.min_connection_seconds = 1"]);
+    agent.process.wait_for("but a connection to");
+    // Nothing happens for most of the grace.
+    sleep(BACKLOG_GRACE / 2);
+    assert!(!agent.process.output().join("\n").contains(STOPPED), "{:#?}", agent.process.output());
+    agent.process.wait_for(STOPPED);
+    let told = agent.notices.statuses();
+    assert!(!told.iter().any(|status| status.contains("player is") || status.contains("players are")), "{told:#?}");
+}
+
+#[test]
+fn silent_holders_do_not_reset_the_idle_clock() {
+    apart!("--net");
+    loopback();
+    let mut server = Peer::here();
+    let address = server.listen("[::]:0");
+    let to = SocketAddr::new(V4, address.port());
+    // Each hold is longer than a few samples and shorter than a player's age; the window is longer than the gaps.
+    let agent = agent(address.port(), 6.0, &["minecraft.min_connection_seconds = 4"]);
+    agent.process.wait_for("Nobody plays on");
+    let holds = (1..)
+        .take_while(|_| {
+            let holder = TcpStream::connect(to).unwrap();
+            sleep(Duration::from_millis(1500));
+            drop(holder);
+            sleep(Duration::from_millis(700));
+            !agent.process.output().join("\n").contains(STOPPED)
+        })
+        .take(12)
+        .count();
+    assert!((2..12).contains(&holds), "{holds} holds: {:#?}", agent.process.output());
+    let told = agent.notices.statuses();
+    assert!(told.iter().any(|status| status.contains("1 connection is too young to count.")), "{told:#?}");
+    assert!(!told.iter().any(|status| status.contains("player is")), "{told:#?}");
+}
+
+#[test]
+fn a_holder_that_stays_is_a_player_and_does_reset_the_clock() {
+    apart!("--net");
+    loopback();
+    let mut server = Peer::here();
+    let address = server.listen("127.0.0.1:0");
+    let agent = agent(address.port(), 3.0, &["minecraft.min_connection_seconds = 1"]);
+    let player = TcpStream::connect(address).unwrap();
+    agent.process.wait_for("1 player is on port");
+    sleep(Duration::from_secs(4));
+    assert!(!agent.process.output().join("\n").contains(STOPPED));
+    let told = agent.notices.countdown().len();
+    drop(player);
+    agent.process.wait_for(STOPPED);
+    assert_eq!(agent.notices.countdown().get(told), Some(&3), "the whole window again");
+}
+
+#[test]
+fn where_nothing_listens_and_ipv6_is_off_the_machine_stops_all_the_same() {
+    apart!("--net");
+    loopback();
+    for place in ["all", "default", "lo"] {
+        fs::write(format!("/proc/sys/net/ipv6/conf/{place}/disable_ipv6"), "1").unwrap();
+    }
+    assert!(TcpListener::bind((Ipv6Addr::LOCALHOST, 0)).is_err(), "IPv6 is still on");
+    let agent = agent(25565, 600.0, &["no_server_minutes = 0.02"]);
+    agent.process.wait_for("Nothing listens on port 25565");
+    agent.process.wait_for(STOPPED);
+}

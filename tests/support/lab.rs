@@ -1,0 +1,133 @@
+//! AWS on loopback: `tests/lab/aws.py`, which says what can be asked of it, as a process that ends with its test.
+
+use std::io::{Read, Write};
+use std::net::TcpStream;
+use std::path::PathBuf;
+use std::process::Command;
+
+use serde::Deserialize;
+use serde::de::DeserializeOwned;
+use serde_json::{Map, Value};
+
+use super::{Process, checkout};
+
+/// What a test lacks when [`installed`] says no.
+pub const NEEDS: &str = "the lab; run tests/lab/setup.sh";
+
+/// The lab's own Python.
+pub fn python() -> PathBuf {
+    checkout().join("target/lab/venv/bin/python")
+}
+
+/// Whether the lab's programs are there.
+pub fn installed() -> bool {
+    python().exists() && checkout().join("target/lab/node_modules").exists()
+}
+
+/// A running AWS with one running instance.
+pub struct Lab {
+    _process: Process,
+    address: String,
+    /// The id of the instance.
+    pub instance_id: String,
+}
+
+/// A call that reached EC2 or SSM.
+#[derive(Debug, Clone, Deserialize)]
+pub struct Call {
+    /// When, in seconds since 1970.
+    pub at: f64,
+    /// What was asked for.
+    pub action: String,
+    /// With what.
+    pub params: Map<String, Value>,
+    /// By whom.
+    pub access_key: String,
+    /// What was answered; `None` when nothing was.
+    pub status: Option<u16>,
+    /// The fault that it met.
+    pub injected: Option<String>,
+}
+
+impl Call {
+    /// Whether it would end the instance and is not just a question.
+    pub fn is_real(&self) -> bool {
+        ["StopInstances", "TerminateInstances"].contains(&self.action.as_str()) && !self.params.contains_key("DryRun")
+    }
+}
+
+impl Lab {
+    /// Starts one.
+    pub fn start() -> Self {
+        Self::start_with(&[])
+    }
+
+    /// Starts one with more arguments.
+    pub fn start_with(arguments: &[&str]) -> Self {
+        #[derive(Deserialize)]
+        struct Ready {
+            endpoint: String,
+            instance_id: String,
+        }
+        let program = checkout().join("tests/lab/aws.py");
+        let process = Process::start(Command::new(python()).arg(program).args(arguments));
+        let ready: Ready = serde_json::from_str(&process.wait_for("instance_id")).unwrap();
+        let address = ready.endpoint.strip_prefix("http://").unwrap().to_owned();
+        Lab { _process: process, address, instance_id: ready.instance_id }
+    }
+
+    /// Makes `command` take this for AWS. Its credentials are those of the instance's role.
+    pub fn attach(&self, command: &mut Command) {
+        let url = format!("http://{}", self.address);
+        command.env("AWS_ENDPOINT_URL", &url).env("AWS_EC2_METADATA_SERVICE_ENDPOINT", &url);
+    }
+
+    /// Every call so far, in order.
+    pub fn calls(&self) -> Vec<Call> {
+        self.ask("GET", "calls", "")
+    }
+
+    /// The calls that would end the instance, without the questions whether they would.
+    pub fn stops(&self) -> Vec<Call> {
+        self.calls().into_iter().filter(Call::is_real).collect()
+    }
+
+    /// The state of the instance.
+    pub fn state(&self) -> String {
+        let state: Value = self.ask("GET", "state", "");
+        state["state"].as_str().unwrap().to_owned()
+    }
+
+    /// The heartbeats of the instance, oldest first.
+    pub fn heartbeats(&self) -> Vec<Value> {
+        self.parameter(&format!("/mc-idle/{}/heartbeat", self.instance_id))
+    }
+
+    /// All values that were written to a parameter, oldest first.
+    pub fn parameter(&self, name: &str) -> Vec<Value> {
+        self.ask("GET", &format!("heartbeats?name={name}"), "")
+    }
+
+    /// Puts `rules` in the place of all fault rules.
+    pub fn faults(&self, rules: &Value) {
+        let _: Value = self.ask("POST", "faults", &rules.to_string());
+    }
+
+    fn ask<T: DeserializeOwned>(&self, method: &str, page: &str, body: &str) -> T {
+        let mut stream = TcpStream::connect(&self.address).unwrap();
+        // In HTTP 1.0 the end of the connection is the end of the answer.
+        write!(stream, "{method} /lab/{page} HTTP/1.0\r\nContent-Length: {}\r\n\r\n{body}", body.len()).unwrap();
+        let mut answer = String::new();
+        stream.read_to_string(&mut answer).unwrap();
+        let (head, content) = answer.split_once("\r\n\r\n").unwrap();
+        assert!(head.contains(" 200 "), "{page}: {answer}");
+        serde_json::from_str(content).unwrap()
+    }
+}
+
+/// The states that `heartbeats` went through.
+pub fn states(heartbeats: &[Value]) -> Vec<&str> {
+    let mut states: Vec<&str> = heartbeats.iter().map(|heartbeat| heartbeat["state"].as_str().unwrap()).collect();
+    states.dedup();
+    states
+}

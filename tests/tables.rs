@@ -1,0 +1,363 @@
+//! Hosts from folders: `tests/hosts/CASE` looks like a host below `proc/self`, and `expected` beside it says what the
+//! agent is to see there; `config.toml` beside it holds settings, if any. Then hosts whose tables go wrong while the rule watches them.
+
+#![allow(clippy::unwrap_used, reason = "ends the test at what is wrong")]
+
+mod support;
+
+use std::fmt::Write;
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use mc_idle::config::{Settings, files};
+use mc_idle::host::mountinfo::Mount;
+use mc_idle::host::{Host, ThisHost};
+use mc_idle::idle::backoff::Jitter;
+use mc_idle::idle::rule::{BLIND_ALARM, CallOff};
+use mc_idle::idle::{Action, Efs, Moment, Patience, Reading, Rule, Seen, State, Terms, Ticket};
+use proptest::prelude::*;
+use support::checkout;
+use tempfile::TempDir;
+
+/// What the agent sees of the host below `root`, as `expected` has it.
+fn description(root: &Path) -> String {
+    let mut settings = Settings::default();
+    if let Ok(text) = fs::read_to_string(root.join("config.toml")) {
+        files::apply(&mut settings, Path::new("config.toml"), &text).unwrap();
+    }
+    let mut host = ThisHost::below(root);
+    let mut text = String::new();
+    match host.sample(&settings.scope) {
+        (Reading::Unknown(why), _) => writeln!(text, "unknown: {}", on_one_line(&why)).unwrap(),
+        (Reading::Seen(seen), landmarks) => {
+            let server = if seen.listener { "a server" } else { "no server" };
+            writeln!(text, "{server}, {} listening in all", landmarks.ipv4.listening + landmarks.ipv6.listening)
+                .unwrap();
+            for socket in seen.sockets {
+                let inode = socket.inode.map_or_else(|| "not accepted".to_owned(), |inode| format!("inode {inode}"));
+                writeln!(text, "{} from {}, {inode}", socket.local, socket.peer).unwrap();
+            }
+        }
+    }
+    match host.mount(settings.efs().unwrap()) {
+        Mount::Nfs { id } => writeln!(text, "EFS is mount {id}").unwrap(),
+        Mount::Missing(why) => writeln!(text, "EFS is missing: {}", on_one_line(&why)).unwrap(),
+    }
+    text.replace(root.to_str().unwrap(), "")
+}
+
+fn on_one_line(text: &str) -> String {
+    text.split_whitespace().collect::<Vec<_>>().join(" ")
+}
+
+/// Whether the lines are the same; what follows " ..." is up to a library.
+fn fits(found: &str, expected: &str) -> bool {
+    found.lines().count() == expected.lines().count()
+        && found.lines().zip(expected.lines()).all(|(found, expected)| match expected.strip_suffix(" ...") {
+            Some(beginning) => found.starts_with(beginning),
+            None => found == expected,
+        })
+}
+
+#[test]
+fn every_host_is_seen_as_expected() {
+    let mut cases: Vec<PathBuf> =
+        fs::read_dir(checkout().join("tests/hosts")).unwrap().map(|entry| entry.unwrap().path()).collect();
+    cases.sort();
+    assert!(cases.len() > 30, "{} cases", cases.len());
+    let wrong: Vec<String> = cases
+        .iter()
+        .filter_map(|case| {
+            let (found, file) = (description(case), case.join("expected"));
+            let expected = fs::read_to_string(&file).unwrap_or_default();
+            (!fits(&found, &expected)).then(|| format!("{}:\n{expected}--- but found ---\n{found}", file.display()))
+        })
+        .collect();
+    assert!(wrong.is_empty(), "{}", wrong.join("\n"));
+}
+
+const INTERVAL: Duration = Duration::from_secs(5);
+const WINDOW: Duration = Duration::from_mins(1);
+
+fn terms() -> Terms {
+    Terms {
+        idle_window: WINDOW,
+        no_server_window: WINDOW * 2,
+        interval: INTERVAL,
+        min_connection: Duration::from_secs(20),
+        efs_patience: Patience::AtMost(Duration::ZERO),
+    }
+}
+
+/// A host whose tables change, and the rule that looks at it every interval. No real time passes.
+struct Watched {
+    root: TempDir,
+    rule: Rule,
+    now: Moment,
+}
+
+/// A way in which a host's tables cannot be read.
+#[derive(Debug, Clone, Copy)]
+struct Fault {
+    name: &'static str,
+    /// What the reading says.
+    says: &'static str,
+    strike: fn(&Path),
+}
+
+const FAULTS: &[Fault] = &[
+    Fault { name: "tcp gone", says: "tcp: No such file", strike: |net| clear(&net.join("tcp")) },
+    Fault { name: "tcp a folder", says: "tcp: Is a directory", strike: |net| folder(&net.join("tcp")) },
+    Fault { name: "tcp6 a folder", says: "tcp6: Is a directory", strike: |net| folder(&net.join("tcp6")) },
+    Fault {
+        name: "tcp empty",
+        says: "tcp lacks its header line",
+        strike: |net| edit(&net.join("tcp"), |_| String::new()),
+    },
+    Fault {
+        name: "tcp6 empty",
+        says: "tcp6 lacks its header",
+        strike: |net| edit(&net.join("tcp6"), |_| String::new()),
+    },
+    Fault {
+        name: "no header",
+        says: "tcp6 lacks its header line",
+        strike: |net| edit(&net.join("tcp6"), |text| text.split_once('\n').unwrap().1.to_owned()),
+    },
+    Fault {
+        name: "another header",
+        says: "tcp6 lacks its header line",
+        strike: |net| edit(&net.join("tcp6"), |text| text.replacen("sl ", "nr ", 1)),
+    },
+    Fault {
+        name: "cut",
+        says: "tcp6 is cut off in row 1",
+        strike: |net| edit(&net.join("tcp6"), |text| text[..text.find(" 0A ").unwrap()].to_owned()),
+    },
+    Fault {
+        name: "a row that is not one",
+        says: "tcp6 has a row that is not one",
+        strike: |net| edit(&net.join("tcp6"), |text| text + "nonsense\n"),
+    },
+];
+
+fn clear(path: &Path) {
+    if path.is_dir() {
+        fs::remove_dir(path).unwrap();
+    } else if path.exists() {
+        fs::remove_file(path).unwrap();
+    }
+}
+
+fn folder(path: &Path) {
+    clear(path);
+    fs::create_dir(path).unwrap();
+}
+
+fn edit(path: &Path, change: impl Fn(String) -> String) {
+    fs::write(path, change(fs::read_to_string(path).unwrap())).unwrap();
+}
+
+impl Watched {
+    fn new() -> Self {
+        let root = tempfile::tempdir().unwrap();
+        fs::create_dir_all(root.path().join("proc/self/net")).unwrap();
+        let watched = Watched { root, rule: Rule::new(terms()), now: Moment(Duration::from_secs(1000)) };
+        watched.becomes("header-only");
+        watched
+    }
+
+    fn net(&self) -> PathBuf {
+        self.root.path().join("proc/self/net")
+    }
+
+    /// Takes both tables from a case under tests/hosts.
+    fn becomes(&self, case: &str) {
+        for name in ["tcp", "tcp6"] {
+            clear(&self.net().join(name));
+            let from = checkout().join("tests/hosts").join(case).join("proc/self/net").join(name);
+            fs::copy(from, self.net().join(name)).unwrap();
+        }
+    }
+
+    /// A server on which nobody plays.
+    fn is_idle(&self) {
+        self.becomes("no-players");
+    }
+
+    fn breaks(&self, fault: Fault) {
+        self.is_idle();
+        (fault.strike)(&self.net());
+    }
+
+    fn read(&self) -> Reading {
+        ThisHost::below(self.root.path()).sample(&Settings::default().scope).0
+    }
+
+    fn sample(&mut self) -> Vec<Action> {
+        self.now = self.now.plus(INTERVAL);
+        let reading = self.read();
+        self.rule.observe(self.now, &reading, Efs::Off)
+    }
+
+    /// Takes this many samples; none of them may lead to anything.
+    fn samples(&mut self, number: u32) {
+        for _ in 0..number {
+            assert_eq!(self.sample(), []);
+        }
+    }
+
+    fn elapsed(&self) -> Duration {
+        self.rule.view(self.now).running.unwrap().elapsed
+    }
+
+    fn state(&self) -> State {
+        self.rule.view(self.now).state
+    }
+
+    /// Goes on sampling until the rule wants to stop the machine, at most until the window is over.
+    fn ticket(&mut self) -> Ticket {
+        for _ in 0..=WINDOW.as_secs() / INTERVAL.as_secs() {
+            if let [Action::Prepare(ticket)] = self.sample()[..] {
+                return ticket;
+            }
+        }
+        panic!("no stop; the state is {:?}", self.state());
+    }
+}
+
+#[test]
+fn a_blind_agent_freezes_its_clock_alarms_once_and_goes_on_where_it_was() {
+    for fault in FAULTS {
+        let mut host = Watched::new();
+        host.is_idle();
+        host.samples(7);
+        assert_eq!(host.elapsed(), INTERVAL * 6);
+        host.breaks(*fault);
+        // An hour: long past the window.
+        let mut alarms = Vec::new();
+        let began = host.now.plus(INTERVAL);
+        for _ in 0..720 {
+            let actions = host.sample();
+            let state = host.state();
+            assert!(
+                matches!(&state, State::Blind { why, .. } if why.contains(fault.says)),
+                "{}: {state:?}",
+                fault.name
+            );
+            assert_eq!(host.elapsed(), INTERVAL * 6, "{}", fault.name);
+            assert_eq!(host.rule.view(host.now).counts, None, "{}: unknown is not zero", fault.name);
+            alarms.extend(actions.into_iter().map(|action| (host.now.since(began), action)));
+        }
+        assert_eq!(alarms, [(BLIND_ALARM, Action::AlarmBlind)], "{}", fault.name);
+
+        host.is_idle();
+        host.samples(1);
+        assert_eq!((host.state(), host.elapsed()), (State::Idle, INTERVAL * 6), "{}", fault.name);
+        host.samples(5);
+        assert_eq!(host.elapsed(), INTERVAL * 11, "{}", fault.name);
+        assert!(matches!(host.sample()[..], [Action::Prepare(_)]), "{}", fault.name);
+    }
+}
+
+#[test]
+fn a_second_blindness_is_an_alarm_of_its_own() {
+    let mut host = Watched::new();
+    for _ in 0..2 {
+        host.is_idle();
+        host.samples(2);
+        host.breaks(FAULTS[0]);
+        let alarms: usize = (0..100).map(|_| host.sample().len()).sum();
+        assert_eq!(alarms, 1);
+    }
+}
+
+#[test]
+fn a_player_who_is_there_before_and_after_a_blindness_is_still_a_player() {
+    let mut host = Watched::new();
+    host.becomes("one-player");
+    host.samples(5);
+    assert_eq!(host.state(), State::Occupied);
+    host.breaks(FAULTS[3]);
+    host.samples(10);
+    host.becomes("one-player");
+    host.samples(1);
+    assert_eq!((host.state(), host.elapsed()), (State::Occupied, Duration::ZERO));
+}
+
+#[test]
+fn a_stop_under_way_is_given_up_when_a_table_breaks() {
+    for fault in FAULTS {
+        let mut host = Watched::new();
+        host.is_idle();
+        let ticket = host.ticket();
+        host.breaks(*fault);
+        assert_eq!(host.sample(), [], "{}", fault.name);
+        assert!(matches!(host.state(), State::Blind { .. }), "{}", fault.name);
+        // Even if all is well again: what was prepared is void.
+        host.is_idle();
+        let (own, empty) = (host.read(), Reading::Seen(Seen { listener: true, sockets: Vec::new() }));
+        let call_off = host.rule.last_look(ticket, host.now, &own, &empty, Jitter::new(0.0));
+        assert_eq!(call_off, Err(CallOff::Superseded), "{}", fault.name);
+        assert!(matches!(host.sample()[..], [Action::Prepare(again)] if again != ticket), "{}", fault.name);
+    }
+}
+
+#[test]
+fn a_last_look_at_a_broken_table_is_no_leave_to_stop() {
+    for fault in FAULTS {
+        let mut host = Watched::new();
+        host.is_idle();
+        let ticket = host.ticket();
+        host.breaks(*fault);
+        let (own, empty) = (host.read(), Reading::Seen(Seen { listener: true, sockets: Vec::new() }));
+        let call_off = host.rule.last_look(ticket, host.now, &own, &empty, Jitter::new(0.0));
+        assert_eq!(call_off, Err(CallOff::Blind), "{}", fault.name);
+        assert!(matches!(host.state(), State::Blind { .. }), "{}", fault.name);
+    }
+}
+
+/// What a host is at one sample.
+#[derive(Debug, Clone, Copy)]
+enum Now {
+    Idle,
+    Played,
+    Broken(usize),
+}
+
+fn now() -> impl Strategy<Value = Now> {
+    prop_oneof![8 => Just(Now::Idle), 1 => Just(Now::Played), 2 => (0..FAULTS.len()).prop_map(Now::Broken)]
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 64, failure_persistence: None, ..ProptestConfig::default() })]
+
+    /// The clock shows the intervals between two idle samples in a row since the last player, whatever breaks between.
+    #[test]
+    fn only_time_between_two_readable_samples_counts(history in prop::collection::vec(now(), 1..60)) {
+        let mut host = Watched::new();
+        // Everyone seen is a player, so that the model need not know ages.
+        host.rule.set_terms(Terms { min_connection: Duration::ZERO, ..terms() });
+        let (mut elapsed, mut before) = (Duration::ZERO, Now::Played);
+        for now in history {
+            match now {
+                Now::Idle => host.is_idle(),
+                Now::Played => host.becomes("one-player"),
+                Now::Broken(fault) => host.breaks(FAULTS[fault]),
+            }
+            match (before, now) {
+                (Now::Idle, Now::Idle) => elapsed += INTERVAL,
+                (_, Now::Played) => elapsed = Duration::ZERO,
+                _ => {}
+            }
+            before = now;
+            let stops = host.sample().iter().any(|action| matches!(action, Action::Prepare(_)));
+            prop_assert_eq!(host.rule.view(host.now).running.map_or(Duration::ZERO, |running| running.elapsed), elapsed);
+            prop_assert_eq!(stops, elapsed >= WINDOW);
+            if stops {
+                break;
+            }
+        }
+    }
+}
