@@ -5,7 +5,7 @@ PREFIX ?= /usr
 DESTDIR ?=
 DENY_VERSION := 0.20.2
 
-.PHONY: demo test lint deny build release install clean setup-build setup-lab setup-machine
+.PHONY: bench demo test lint deny build release install clean setup-build setup-lab setup-machine
 
 # An evening on an emulated EC2 in a minute and a half, told live.
 demo: setup-lab build
@@ -57,3 +57,7 @@ setup-lab:
 setup-machine:
 	@if [ "$$(id -u)" = 0 ]; then tests/machine/setup.sh; \
 	 else echo "not root: the tests in machines of their own will be skipped"; fi
+
+# What the agent costs beside the cron script that it replaces, measured in one run.
+bench: setup-lab release
+	target/lab/venv/bin/python tests/lab/cost.py target/release/mc-idle

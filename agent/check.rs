@@ -5,7 +5,6 @@ use std::path::Path;
 use std::time::Duration;
 
 use jiff::Timestamp;
-use tokio::process::Command;
 use tokio::time;
 
 use crate::aws::ec2::Ec2;
@@ -119,17 +118,9 @@ async fn check_efs(efs: &EfsSettings, host: &mut impl Host, helper: &Path) -> Re
     if let Mount::Missing(why) = host.mount(efs) {
         return Err(format!("{why}; mount it, or set efs.mount_point"));
     }
-    let mut child = Command::new(helper)
-        .arg(probe::HELPER)
-        .arg(&efs.mount_point)
-        .current_dir("/")
-        .kill_on_drop(true)
-        .spawn()
-        .map_err(|error| format!("cannot start the helper that asks it: {error}"))?;
-    match time::timeout(efs.probe, child.wait()).await {
-        Ok(Ok(status)) if status.success() => Ok(format!("mounted at {mount_point}, and answers")),
-        Ok(Ok(_) | Err(_)) => Err(format!("mounted at {mount_point}, but answers with an error")),
-        Err(_) => Err(format!("mounted at {mount_point}, but does not answer")),
+    match probe::ask(helper, &efs.mount_point, efs.probe).await {
+        Ok(()) => Ok(format!("mounted at {mount_point}, and answers")),
+        Err(why) => Err(format!("mounted at {mount_point}, but {why}")),
     }
 }
 

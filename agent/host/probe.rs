@@ -57,38 +57,70 @@ pub async fn run(
             verdict.send_replace(Some(Verdict { mount_id, answer }));
         };
         match start(&helper, &current.mount_point) {
-            Err(error) => report(current.mount_id, Err(format!("cannot start the helper that asks it: {error}"))),
-            Ok(mut child) => match time::timeout(current.deadline, child.wait()).await {
-                Ok(ended) => report(current.mount_id, answer(ended)),
-                Err(_) => {
-                    let seconds = current.deadline.as_secs_f64();
-                    report(current.mount_id, Err(format!("no answer within {seconds:.1} s")));
-                    // Fails only if it has ended by itself just now.
-                    let _ = child.start_kill();
-                    // One helper at a time: in uninterruptible sleep it ends only when the kernel lets it.
-                    loop {
-                        tokio::select! {
-                            _ = child.wait() => break,
-                            changed = target.changed() => {
-                                if changed.is_err() {
-                                    return;
-                                }
-                                if let Some(next) = target.borrow_and_update().as_ref() {
-                                    let why = "the helper that asked the mount before it is still stuck";
-                                    report(next.mount_id, Err(why.to_owned()));
-                                }
-                            }
-                        }
+            Err(error) => report(current.mount_id, Err(no_helper(&error))),
+            Ok(mut child) => {
+                if let Ok(ended) = time::timeout(current.deadline, child.wait()).await {
+                    report(current.mount_id, answer(ended));
+                } else {
+                    report(current.mount_id, Err(silence(current.deadline)));
+                    match outlast(child, &mut target, report).await {
+                        Outlasted::Helper => continue,
+                        Outlasted::Agent => return,
                     }
-                    continue;
                 }
-            },
+            }
         }
         tokio::select! {
             () = time::sleep(PAUSE) => {}
             changed = target.changed() => if changed.is_err() { return },
         }
     }
+}
+
+enum Outlasted {
+    Helper,
+    Agent,
+}
+
+/// Kills a helper that hangs and stays with it: in uninterruptible sleep it ends only when the kernel lets it, and until
+/// then no second one is started. A mount that comes meanwhile cannot be probed, and is told to be so.
+async fn outlast(
+    mut child: Child,
+    target: &mut watch::Receiver<Option<Target>>,
+    report: impl Fn(i32, Result<(), String>),
+) -> Outlasted {
+    // Fails only if it has ended by itself just now.
+    let _ = child.start_kill();
+    loop {
+        tokio::select! {
+            _ = child.wait() => return Outlasted::Helper,
+            changed = target.changed() => {
+                if changed.is_err() {
+                    return Outlasted::Agent;
+                }
+                if let Some(next) = target.borrow_and_update().as_ref() {
+                    report(next.mount_id, Err("the helper that asked the mount before it is still stuck".to_owned()));
+                }
+            }
+        }
+    }
+}
+
+/// Probes `mount_point` once.
+///
+/// # Errors
+/// What came instead of an answer within `deadline`.
+pub async fn ask(helper: &Path, mount_point: &Path, deadline: Duration) -> Result<(), String> {
+    let mut child = start(helper, mount_point).map_err(|error| no_helper(&error))?;
+    time::timeout(deadline, child.wait()).await.map_or_else(|_| Err(silence(deadline)), answer)
+}
+
+fn silence(deadline: Duration) -> String {
+    format!("no answer within {:.1} s", deadline.as_secs_f64())
+}
+
+fn no_helper(error: &io::Error) -> String {
+    format!("cannot start the helper that asks it: {error}")
 }
 
 fn answer(ended: io::Result<ExitStatus>) -> Result<(), String> {
