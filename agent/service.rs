@@ -267,7 +267,8 @@ impl<H: Host, C: Cloud, S: Supervisor> Service<H, C, S> {
                     let _ = sender.send(StopNews::Answered(ticket, answer));
                 });
             }
-            Err(CallOff::Superseded) => {}
+            // Given up before, or told by the state that it leads to.
+            Err(CallOff::Superseded | CallOff::WitnessBlind(_)) => {}
             Err(call_off) => {
                 let text = format!("The {} was called off: {}.", self.settings.action.verb(), in_words(&call_off));
                 self.tell(Level::INFO, Kind::StopCalledOff, text, Some(now));
@@ -333,7 +334,6 @@ impl<H: Host, C: Cloud, S: Supervisor> Service<H, C, S> {
                 if settings.aws != self.settings.aws {
                     text.push_str(" What it says under aws is taken up at the next start.");
                 }
-                self.tell(Level::INFO, Kind::Configuration, text, None);
                 self.rule.set_terms(settings.terms());
                 self.circumstances.set(&settings);
                 self.world.heart.set(&settings.heartbeat);
@@ -343,7 +343,9 @@ impl<H: Host, C: Cloud, S: Supervisor> Service<H, C, S> {
                     changed
                 });
                 self.settings = settings;
-                self.next_sample = self.next_sample.min(self.world.clock.now().plus(self.settings.sample_interval));
+                let now = self.world.clock.now();
+                self.next_sample = self.next_sample.min(now.plus(self.settings.sample_interval));
+                self.tell(Level::INFO, Kind::Configuration, text, Some(now));
             }
             Err(error) => {
                 let text = format!("The configuration is refused and the old one stays: {}", chain(&error));
@@ -430,7 +432,7 @@ fn in_words(call_off: &CallOff) -> String {
         CallOff::Connection => "a connection is there".to_owned(),
         CallOff::Blind => "the sockets could not be seen".to_owned(),
         CallOff::WitnessConnection => "netlink shows a connection that /proc did not".to_owned(),
-        CallOff::WitnessBlind(why) => format!("the second look, through netlink, could not be had: {why}"),
+        CallOff::WitnessBlind(why) => why.clone(),
     }
 }
 
