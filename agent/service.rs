@@ -254,6 +254,7 @@ impl<H: Host, C: Cloud, S: Supervisor> Service<H, C, S> {
     }
 
     fn last_look(&mut self, ticket: Ticket, provision: C::Provision) {
+        self.notice_sleep();
         let (own, landmarks) = self.world.host.sample(&self.settings.scope);
         let witness = self.world.host.witness(&self.settings.scope, landmarks);
         let now = self.world.clock.now();

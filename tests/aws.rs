@@ -75,6 +75,21 @@ fn the_own_instance_is_stopped_when_the_window_ends_and_the_agent_stays_until_it
 }
 
 #[test]
+fn the_request_goes_out_over_a_connection_that_is_already_open() {
+    let (port, requests) = support::ec2::start();
+    let here = "aws.region = \"eu-west-1\"\naws.instance_id = \"i-0123456789abcdef0\"\nheartbeat.parameter = \"\"";
+    let text = settings(Silent::start().port, 3.0, &[here]);
+    let agent = Agent::start(&text, |command| {
+        with_credentials(command, "AKIAEXAMPLE").env("AWS_ENDPOINT_URL", format!("http://127.0.0.1:{port}"));
+    });
+    agent.process.wait_for("EC2 has agreed to stop this instance");
+    let requests = requests.lock().unwrap().clone();
+    let [_at_start, (warmed, question), (used, request)] = &requests[..] else { panic!("{requests:?}") };
+    assert!(question.contains("DryRun=true") && !request.contains("DryRun"), "{requests:?}");
+    assert_eq!(warmed, used, "nothing stands between the last look and the request, not even a handshake");
+}
+
+#[test]
 fn hibernation_is_asked_for_by_its_flag() {
     skip_unless!(lab::installed(), lab::NEEDS);
     let lab = Lab::start();

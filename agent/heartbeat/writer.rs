@@ -120,7 +120,7 @@ impl Writer {
         loop {
             let (report, mut done) = match urgent.take() {
                 Some(Urgent { report, done }) => (report, Some(done)),
-                None => (starting.clone().unwrap_or_else(|| self.latest.borrow_and_update().clone()), None),
+                None => (starting.take().unwrap_or_else(|| self.latest.borrow_and_update().clone()), None),
             };
             let settings = self.settings.borrow_and_update().clone();
             pace.set_base(settings.interval);
@@ -135,9 +135,6 @@ impl Writer {
                     continue;
                 }
             };
-            if done.is_none() {
-                starting = None;
-            }
             let outcome = match &result {
                 Ok(()) => Outcome::Written,
                 Err(PutError { throttled: true, .. }) => Outcome::Throttled,
