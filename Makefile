@@ -38,7 +38,9 @@ release: setup-build
 install:
 	@test -x target/release/mc-idle || { echo "run make release first, as yourself" >&2; exit 1; }
 	install -Dm755 target/release/mc-idle $(DESTDIR)$(PREFIX)/bin/mc-idle
-	install -Dm644 systemd/mc-idle.service $(DESTDIR)/usr/lib/systemd/system/mc-idle.service
+	install -d $(DESTDIR)/usr/lib/systemd/system
+	sed 's|/usr/bin/mc-idle|$(PREFIX)/bin/mc-idle|' systemd/mc-idle.service \
+		> $(DESTDIR)/usr/lib/systemd/system/mc-idle.service
 	@# A configuration that is there belongs to the operator.
 	test -e $(DESTDIR)/etc/mc-idle/config.toml \
 		|| install -Dm644 systemd/mc-idle.toml $(DESTDIR)/etc/mc-idle/config.toml
