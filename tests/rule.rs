@@ -261,6 +261,17 @@ fn a_refused_stop_is_tried_again_soon_if_it_may_pass_and_after_five_minutes_if_i
 }
 
 #[test]
+fn a_failed_stop_whose_time_has_come_again_says_what_it_waits_for() {
+    let mut run = Run::new(terms());
+    let ticket = run.until_prepared(20, &empty(), Efs::Mounted).unwrap();
+    run.rule.unprepared(ticket, run.now, refusal(true), NO_JITTER());
+    (0..59).for_each(|number| drop(run.sample(&with(&[(1, 7 + number)]), Efs::Mounted)));
+    assert!(matches!(run.state(), State::StopFailed { .. }));
+    run.sample(&with(&[(1, 99)]), Efs::Mounted);
+    assert_eq!(run.state(), State::Due(Wait::Joining));
+}
+
+#[test]
 fn failures_in_a_row_wait_longer_and_a_player_ends_them() {
     let mut run = Run::new(terms());
     let mut waits = Vec::new();

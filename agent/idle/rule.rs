@@ -286,6 +286,8 @@ impl Rule {
             (_, Some(blind), _) => State::Blind { why: blind.why.clone(), lasting: now.since(blind.since) },
             (_, None, None) => State::Starting,
             (_, None, Some(counts)) if counts.players > 0 => State::Occupied,
+            // Its time has come again, and something else holds it off.
+            (Phase::Waiting { until, .. }, ..) if now >= *until && self.obstacle().is_some() => self.due_state(),
             (Phase::Waiting { cause, until }, ..) => {
                 let again_in = until.since(now);
                 match cause {
@@ -300,13 +302,17 @@ impl Rule {
                     Cause::WitnessConnection => State::Due(Wait::Joining),
                 }
             }
-            (Phase::Watching, ..) if self.due() => State::Due(self.obstacle().unwrap_or(Wait::Moment)),
+            (Phase::Watching, ..) if self.due() => self.due_state(),
             (Phase::Watching, ..) => match self.window.running() {
                 Some(Running { clock: Clock::Idle, .. }) => State::Idle,
                 Some(Running { clock: Clock::NoServer, .. }) => State::NoServer,
                 None => State::Starting,
             },
         }
+    }
+
+    fn due_state(&self) -> State {
+        State::Due(self.obstacle().unwrap_or(Wait::Moment))
     }
 
     fn take_in(&mut self, now: Moment, reading: &Reading, efs: Efs) {
