@@ -13,7 +13,7 @@
 //! * [`service`]: the loop that takes samples on time and carries out what the rule asks for.
 //! * [`cloud`]: what can end this machine, and finding out which machine this is. [`aws`] is that for AWS.
 //! * [`heartbeat`]: what the world can know of this instance, in an SSM parameter.
-//! * [`sentence`]: what is so, in a sentence for a person.
+//! * [`announcer`]: what is told of all this, and when; [`sentence`]: what is so, in a sentence for a person.
 //! * [`journal`], [`terminal`], [`notify`]: how it is told to systemd's journal, to a terminal, and to systemd itself.
 //! * [`config`]: text files in, valid settings out.
 //! * [`check`]: `mc-idle check`.
@@ -22,6 +22,7 @@
 //! Two promises outrank everything: a connected or joining player is never cut off, and an empty machine does stop.
 //! Unknown is never zero.
 
+pub mod announcer;
 pub mod aws;
 pub mod check;
 pub mod cli;

@@ -7,29 +7,28 @@ use std::time::Duration;
 
 use tokio::sync::{mpsc, watch};
 use tokio::time;
-use tracing::Level;
 
-use crate::clock::{self, Clock};
+use crate::announcer::Announcer;
+use crate::clock::Clock;
 use crate::cloud::{Cloud, News};
 use crate::config::settings::StopAction;
 use crate::config::{ConfigError, Settings};
-use crate::error::chain;
-use crate::heartbeat::{Heart, PutError, Report};
+use crate::heartbeat::{Heart, PutError};
 use crate::host::Host;
 use crate::host::mountinfo::Mount;
 use crate::host::probe::{Target, Verdict};
 use crate::idle::backoff::Jitter;
-use crate::idle::rule::{CallOff, Refusal};
-use crate::idle::view::{State, Wait};
-use crate::idle::{Action, Efs, Moment, Rule, Ticket, View};
-use crate::journal::{Facts, Journal, Kind};
+use crate::idle::rule::Refusal;
+use crate::idle::{Action, Efs, Moment, Rule, State, Ticket, View};
+use crate::journal::Journal;
 use crate::notify::Supervisor;
-use crate::sentence::{Circumstances, headline, permission, sentence};
 
 /// How long a stop waits for its final heartbeat.
 const LAST_HEARTBEAT: Duration = Duration::from_secs(5);
 /// How long the end of the agent waits for its final heartbeat.
 const LAST_WORDS: Duration = Duration::from_secs(1);
+/// tokio's timers count in these.
+const TICK: Duration = Duration::from_millis(1);
 /// A sleep shorter than this is the difference between two readings of a clock.
 const SLEEP: Duration = Duration::from_secs(1);
 
@@ -75,7 +74,8 @@ pub struct World<H, S> {
 }
 
 enum StopNews<P> {
-    Prepared(Ticket, Result<P, Refusal>),
+    /// With the action that it was prepared for: a reload in between does not change what is asked for.
+    Prepared(Ticket, StopAction, Result<P, Refusal>),
     Answered(Ticket, Result<(), Refusal>),
 }
 
@@ -84,7 +84,7 @@ pub struct Service<H, C: Cloud, S> {
     world: World<H, S>,
     cloud: C,
     settings: Settings,
-    circumstances: Circumstances,
+    announcer: Announcer,
     rule: Rule,
     stop_sender: mpsc::UnboundedSender<StopNews<C::Provision>>,
     stop_news: mpsc::UnboundedReceiver<StopNews<C::Provision>>,
@@ -92,8 +92,6 @@ pub struct Service<H, C: Cloud, S> {
     next_ping: Option<Moment>,
     slept: Duration,
     mount: Mount,
-    told_state: &'static str,
-    told_efs: Efs,
     ready: bool,
 }
 
@@ -104,7 +102,7 @@ impl<H: Host, C: Cloud, S: Supervisor> Service<H, C, S> {
         let (stop_sender, stop_news) = mpsc::unbounded_channel();
         let now = world.clock.now();
         Service {
-            circumstances: Circumstances::new(&settings, world.dry_run),
+            announcer: Announcer::new(world.journal.clone(), &settings, world.dry_run),
             rule: Rule::new(settings.terms()),
             stop_sender,
             stop_news,
@@ -112,8 +110,6 @@ impl<H: Host, C: Cloud, S: Supervisor> Service<H, C, S> {
             next_ping: world.supervisor.watchdog().map(|_| now),
             slept: (world.slept)(),
             mount: Mount::Missing(String::new()),
-            told_state: State::Starting.word(),
-            told_efs: Efs::Off,
             ready: false,
             settings,
             cloud,
@@ -123,9 +119,7 @@ impl<H: Host, C: Cloud, S: Supervisor> Service<H, C, S> {
 
     /// Works until it is told to end.
     pub async fn run(mut self) {
-        let version = env!("CARGO_PKG_VERSION");
-        let ports = &self.circumstances.ports;
-        self.tell(Level::INFO, Kind::Started, format!("mc-idle {version} watches {ports}."), None);
+        self.announcer.started();
         loop {
             let wake = self.next_ping.map_or(self.next_sample, |ping| ping.min(self.next_sample));
             tokio::select! {
@@ -163,22 +157,19 @@ impl<H: Host, C: Cloud, S: Supervisor> Service<H, C, S> {
         for action in actions {
             match action {
                 Action::Prepare(ticket) => self.prepare(ticket, now),
-                Action::AlarmBlind => {
-                    let text = headline(&self.rule.view(now), &self.circumstances, clock::wall());
-                    self.tell(Level::ERROR, Kind::BlindAlarm, text, Some(now));
-                }
+                Action::AlarmBlind => self.announcer.alarm_blind(&self.rule.view(now)),
             }
         }
         let view = self.show(now);
         if !preparing {
             // While a stop is prepared its final heartbeat is on the way by itself.
-            self.world.heart.tell(self.report(&view));
+            self.world.heart.tell(self.announcer.report(&view));
         }
         let interval = self.settings.sample_interval;
         let planned = self.next_sample.plus(interval);
         let regular = if planned > now { planned } else { now.plus(interval) };
         // The end of the window is looked at when it comes, not up to one interval later.
-        self.next_sample = view.stop_in.map_or(regular, |left| regular.min(now.plus(left)));
+        self.next_sample = view.stop_in.map_or(regular, |left| regular.min(now.plus(left.max(TICK))));
         if !self.ready {
             self.ready = true;
             self.world.supervisor.ready();
@@ -190,7 +181,7 @@ impl<H: Host, C: Cloud, S: Supervisor> Service<H, C, S> {
         let slept = (self.world.slept)();
         if slept.saturating_sub(self.slept) >= SLEEP {
             self.rule.start_afresh();
-            self.tell(Level::INFO, Kind::Resumed, "The machine has slept: the clocks start afresh.", None);
+            self.announcer.resumed();
         }
         self.slept = slept;
     }
@@ -224,20 +215,20 @@ impl<H: Host, C: Cloud, S: Supervisor> Service<H, C, S> {
     }
 
     fn prepare(&mut self, ticket: Ticket, now: Moment) {
-        let report = self.report(&self.rule.view(now));
+        let report = self.announcer.report(&self.rule.view(now));
         let (heart, cloud, action) = (self.world.heart.clone(), self.cloud.clone(), self.settings.action);
         let sender = self.stop_sender.clone();
         tokio::spawn(async move {
             let (prepared, ()) = tokio::join!(cloud.prepare(action), heart.last(report, LAST_HEARTBEAT));
             // Nobody listens only when the agent ends.
-            let _ = sender.send(StopNews::Prepared(ticket, prepared));
+            let _ = sender.send(StopNews::Prepared(ticket, action, prepared));
         });
     }
 
     fn on_stop_news(&mut self, news: StopNews<C::Provision>) {
         match news {
-            StopNews::Prepared(ticket, Ok(provision)) => self.last_look(ticket, provision),
-            StopNews::Prepared(ticket, Err(refusal)) => {
+            StopNews::Prepared(ticket, action, Ok(provision)) => self.last_look(ticket, action, provision),
+            StopNews::Prepared(ticket, _, Err(refusal)) => {
                 self.rule.unprepared(ticket, self.world.clock.now(), refusal, jitter());
             }
             StopNews::Answered(ticket, answer) => {
@@ -245,113 +236,68 @@ impl<H: Host, C: Cloud, S: Supervisor> Service<H, C, S> {
                 let accepted = answer.is_ok();
                 self.rule.answered(ticket, now, answer, jitter());
                 if accepted {
-                    let text = headline(&self.rule.view(now), &self.circumstances, clock::wall());
-                    self.tell(Level::INFO, Kind::StopAccepted, text, Some(now));
+                    self.announcer.accepted(&self.rule.view(now));
                 }
             }
         }
         self.show_and_write();
     }
 
-    fn last_look(&mut self, ticket: Ticket, provision: C::Provision) {
+    fn last_look(&mut self, ticket: Ticket, action: StopAction, provision: C::Provision) {
         self.notice_sleep();
         let (own, landmarks) = self.world.host.sample(&self.settings.scope);
         let witness = self.world.host.witness(&self.settings.scope, landmarks);
         let now = self.world.clock.now();
         match self.rule.last_look(ticket, now, &own, &witness, jitter()) {
             Ok(leave) => {
-                let (cloud, action) = (self.cloud.clone(), self.settings.action);
-                let sender = self.stop_sender.clone();
+                let (cloud, sender) = (self.cloud.clone(), self.stop_sender.clone());
                 tokio::spawn(async move {
                     let answer = cloud.request(leave, action, provision).await;
                     // Nobody listens only when the agent ends.
                     let _ = sender.send(StopNews::Answered(ticket, answer));
                 });
             }
-            // Given up before, or told by the state that it leads to.
-            Err(CallOff::Superseded | CallOff::WitnessBlind(_)) => {}
-            Err(call_off) => {
-                let text = format!("The {} was called off: {}.", self.settings.action.verb(), in_words(&call_off));
-                self.tell(Level::INFO, Kind::StopCalledOff, text, Some(now));
-            }
+            Err(call_off) => self.announcer.called_off(&call_off, &self.rule.view(now)),
         }
     }
 
     fn on_news(&mut self, news: News) {
         match news {
-            News::Identity(Ok(identity)) => {
-                self.circumstances.identity_trouble = None;
-                // A stop that failed for want of it need not wait any longer.
-                self.rule.try_again_at(self.world.clock.now());
-                let text = format!("This is {} in {}.", identity.instance_id, identity.region);
-                self.tell(Level::INFO, Kind::IdentityFound, text, None);
-            }
-            News::Identity(Err(trouble)) => {
-                if self.circumstances.identity_trouble.is_none() {
-                    let text = format!("It is not known yet which instance this is, and it is asked again: {trouble}.");
-                    self.tell(Level::WARN, Kind::IdentityMissing, text, None);
+            News::Identity(identity) => {
+                if identity.is_ok() {
+                    // A stop that failed for want of it need not wait any longer.
+                    self.rule.try_again_at(self.world.clock.now());
                 }
-                self.circumstances.identity_trouble = Some(trouble);
+                self.announcer.identity(identity);
             }
-            News::Permission(Ok(())) => {
-                self.circumstances.permission_trouble = None;
-                let text = format!("EC2 would {} this instance if it were asked.", self.settings.action.verb());
-                self.tell(Level::INFO, Kind::PermissionGranted, text, None);
-            }
-            News::Permission(Err(refusal)) => {
-                if self.circumstances.permission_trouble.as_ref() != Some(&refusal) {
-                    let level = if refusal.lasting { Level::ERROR } else { Level::WARN };
-                    let text = permission(&refusal, self.settings.action);
-                    self.tell(level, Kind::PermissionRefused, text, None);
-                }
-                self.circumstances.permission_trouble = Some(refusal);
-            }
+            News::Permission(answer) => self.announcer.permission(answer),
         }
         self.show_and_write();
     }
 
     fn on_health(&mut self, health: Result<(), PutError>) {
-        let before = self.circumstances.heartbeat_trouble.take();
-        match (health, before) {
-            (Ok(()), None) => return,
-            (Ok(()), Some(_)) => {
-                self.tell(Level::INFO, Kind::HeartbeatRecovered, "Heartbeats are written again.", None);
-            }
-            (Err(error), before) => {
-                if before.is_none() {
-                    let text = format!("Heartbeats are not written: {}.", error.text);
-                    self.tell(Level::WARN, Kind::HeartbeatFailed, text, None);
-                }
-                self.circumstances.heartbeat_trouble = Some(error.text);
-            }
+        if self.announcer.heartbeats(health) {
+            self.show_and_write();
         }
-        self.show_and_write();
     }
 
     fn reload(&mut self) {
         match (self.world.load)() {
             Ok(settings) => {
-                let mut text = "The configuration was read again.".to_owned();
-                if settings.aws != self.settings.aws {
-                    text.push_str(" What it says under aws is taken up at the next start.");
-                }
                 self.rule.set_terms(settings.terms());
-                self.circumstances.set(&settings);
                 self.world.heart.set(&settings.heartbeat);
                 self.world.action.send_if_modified(|action| {
                     let changed = *action != settings.action;
                     *action = settings.action;
                     changed
                 });
-                self.settings = settings;
                 let now = self.world.clock.now();
-                self.next_sample = self.next_sample.min(now.plus(self.settings.sample_interval));
-                self.tell(Level::INFO, Kind::Configuration, text, Some(now));
+                self.next_sample = self.next_sample.min(now.plus(settings.sample_interval));
+                let needs_restart = settings.aws != self.settings.aws;
+                self.announcer.reloaded(&settings, needs_restart, &self.rule.view(now));
+                self.settings = settings;
             }
-            Err(error) => {
-                let text = format!("The configuration is refused and the old one stays: {}", chain(&error));
-                self.tell(Level::ERROR, Kind::Configuration, text, None);
-            }
+            Err(error) => self.announcer.reload_refused(&error),
         }
         self.show_and_write();
     }
@@ -360,80 +306,26 @@ impl<H: Host, C: Cloud, S: Supervisor> Service<H, C, S> {
         self.world.supervisor.stopping();
         let now = self.world.clock.now();
         let mut view = self.rule.view(now);
-        let stopping = self.rule.stopping();
-        self.tell(Level::INFO, Kind::Ended, "mc-idle was asked to end.", Some(now));
-        if !stopping {
+        self.announcer.ending(&view);
+        if !self.rule.stopping() {
             view.state = State::Ended;
             view.stop_in = None;
-            let report = self.report(&view);
+            let report = self.announcer.report(&view);
             self.world.heart.last(report, LAST_WORDS).await;
         }
     }
 
     fn show_and_write(&mut self) {
-        let now = self.world.clock.now();
-        let view = self.show(now);
-        self.world.heart.tell(self.report(&view));
+        let view = self.show(self.world.clock.now());
+        self.world.heart.tell(self.announcer.report(&view));
     }
 
     /// Tells systemd and the journal what has changed.
     fn show(&mut self, now: Moment) -> View {
         let view = self.rule.view(now);
-        let text = self.sentence(&view);
-        self.world.supervisor.status(&text);
-        self.tell_efs(&view);
-        if view.state.word() != self.told_state {
-            self.told_state = view.state.word();
-            let (level, kind) = match &view.state {
-                State::StopFailed { refusal: Refusal { lasting: true, .. }, .. } => (Level::ERROR, Kind::StopRefused),
-                State::StopFailed { .. } => (Level::WARN, Kind::StopRefused),
-                State::Blind { .. } | State::Due(Wait::Efs { .. }) => (Level::WARN, Kind::StateChanged),
-                State::Stopping { .. } => (Level::INFO, Kind::StopAsked),
-                _ => (Level::INFO, Kind::StateChanged),
-            };
-            let text = headline(&view, &self.circumstances, clock::wall());
-            self.world.journal.tell(level, kind, text, Some(Facts::from(&view)));
-        }
+        self.world.supervisor.status(&self.announcer.sentence(&view));
+        self.announcer.changes(&view, &self.mount, self.world.verdict.borrow().as_ref());
         view
-    }
-
-    fn tell_efs(&mut self, view: &View) {
-        let before = std::mem::replace(&mut self.told_efs, view.efs);
-        if before.word() == view.efs.word() || (before == Efs::Off && view.efs.word() == Efs::Mounted.word()) {
-            return;
-        }
-        let mount_point = self.settings.efs.mount_point.display();
-        let verdict = self.world.verdict.borrow();
-        let answer = verdict.as_ref().and_then(|verdict| verdict.answer.as_ref().err());
-        let (level, text) = match (view.efs, &self.mount, answer) {
-            (Efs::Missing, Mount::Missing(why), _) => (Level::WARN, format!("EFS is missing: {why}.")),
-            (Efs::Hung, _, Some(answer)) => (Level::WARN, format!("EFS at {mount_point} is hung: {answer}.")),
-            (Efs::Mounted | Efs::Unproven, ..) => (Level::INFO, format!("EFS is mounted at {mount_point}.")),
-            _ => (Level::INFO, format!("EFS is {}.", view.efs.word())),
-        };
-        self.world.journal.tell(level, Kind::EfsChanged, text, Some(Facts::from(view)));
-    }
-
-    fn sentence(&self, view: &View) -> String {
-        sentence(view, &self.circumstances, clock::wall())
-    }
-
-    fn report(&self, view: &View) -> Report {
-        Report::new(view, self.sentence(view), clock::wall())
-    }
-
-    fn tell(&self, level: Level, kind: Kind, text: impl Into<String>, at: Option<Moment>) {
-        self.world.journal.tell(level, kind, text, at.map(|now| Facts::from(&self.rule.view(now))));
-    }
-}
-
-fn in_words(call_off: &CallOff) -> String {
-    match call_off {
-        CallOff::Superseded => "it was given up".to_owned(),
-        CallOff::Connection => "a connection is there".to_owned(),
-        CallOff::Blind => "the sockets could not be seen".to_owned(),
-        CallOff::WitnessConnection => "netlink shows a connection that /proc did not".to_owned(),
-        CallOff::WitnessBlind(why) => why.clone(),
     }
 }
 
