@@ -19,7 +19,7 @@ use crate::host::mountinfo::Mount;
 use crate::host::probe::{Target, Verdict};
 use crate::idle::backoff::Jitter;
 use crate::idle::rule::Refusal;
-use crate::idle::{Action, Efs, Moment, Rule, State, Ticket, View};
+use crate::idle::{Action, Efs, Moment, Reading, Rule, State, Ticket, View};
 use crate::journal::Journal;
 use crate::notify::Supervisor;
 
@@ -29,6 +29,8 @@ const LAST_HEARTBEAT: Duration = Duration::from_secs(5);
 const LAST_WORDS: Duration = Duration::from_secs(1);
 /// tokio's timers count in these.
 const TICK: Duration = Duration::from_millis(1);
+/// How many pairs of readings a last look takes at most.
+const LOOKS: u32 = 3;
 /// A sleep shorter than this is the difference between two readings of a clock.
 const SLEEP: Duration = Duration::from_secs(1);
 
@@ -245,8 +247,7 @@ impl<H: Host, C: Cloud, S: Supervisor> Service<H, C, S> {
 
     fn last_look(&mut self, ticket: Ticket, action: StopAction, provision: C::Provision) {
         self.notice_sleep();
-        let (own, landmarks) = self.world.host.sample(&self.settings.scope);
-        let witness = self.world.host.witness(&self.settings.scope, landmarks);
+        let (own, witness) = self.both_witnesses();
         let now = self.world.clock.now();
         match self.rule.last_look(ticket, now, &own, &witness, jitter()) {
             Ok(leave) => {
@@ -259,6 +260,24 @@ impl<H: Host, C: Cloud, S: Supervisor> Service<H, C, S> {
             }
             Err(call_off) => self.announcer.called_off(&call_off, &self.rule.view(now)),
         }
+    }
+
+    /// A fresh sample and the second witness. Between the two a listener on any port may come or go, and then they do not
+    /// agree on the landmarks; a new pair is taken at once, a few times.
+    fn both_witnesses(&mut self) -> (Reading, Reading) {
+        let scope = &self.settings.scope;
+        let mut look = || {
+            let (own, landmarks) = self.world.host.sample(scope);
+            (own, self.world.host.witness(scope, landmarks))
+        };
+        let mut pair = look();
+        for _ in 1..LOOKS {
+            if !matches!(pair, (Reading::Seen(_), Reading::Unknown(_))) {
+                break;
+            }
+            pair = look();
+        }
+        pair
     }
 
     fn on_news(&mut self, news: News) {

@@ -41,6 +41,8 @@ struct Outside {
     /// Readings for the next samples, before it goes on as above.
     next: VecDeque<Reading>,
     witness: Option<Reading>,
+    /// What the witness says first.
+    witness_next: VecDeque<Reading>,
     samples: Vec<Instant>,
     pings: Vec<Instant>,
     status: String,
@@ -91,7 +93,10 @@ impl Host for Shared {
     }
 
     fn witness(&mut self, _: &Scope, _: Landmarks) -> Reading {
-        let outside = self.get();
+        let mut outside = self.get();
+        if let Some(reading) = outside.witness_next.pop_front() {
+            return reading;
+        }
         outside.witness.clone().unwrap_or_else(|| seen(outside.players))
     }
 
@@ -325,6 +330,18 @@ async fn a_second_witness_that_sees_somebody_or_nothing_holds_the_stop_off() {
         // At the latest after the longest wait; the stop itself does not come here, so it may be asked for again.
         agent.minutes(6).await;
         assert!(agent.requests() >= 1);
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_listener_that_comes_between_the_two_witnesses_costs_no_more_than_another_look() {
+    let disagree = || Reading::Unknown("netlink does not show the sockets that /proc shows".to_owned());
+    for (times, refused) in [(2, false), (3, true)] {
+        let witness_next = (0..times).map(|_| disagree()).collect();
+        let agent = Agent::start(SETTINGS, Outside { witness_next, ..Outside::default() });
+        agent.minutes(16).await;
+        assert_eq!(agent.requests(), 1);
+        assert_eq!(agent.kinds().contains(&Kind::StopRefused), refused);
     }
 }
 
