@@ -536,6 +536,9 @@ fn a_frozen_server_has_no_players_and_does_not_hold_off_the_stop_for_ever() {
     let mut server = Peer::here();
     let address = server.listen("[::]:0");
     server.process.signal(Signal::STOP);
+    // The signal is on its way; a server that still runs would accept.
+    let stat = format!("/proc/{}/stat", server.process.pid());
+    wait_until("the server stands still", || std::fs::read_to_string(&stat).unwrap().contains(") T ").then_some(()));
     let _clients: Vec<TcpStream> =
         (0..10).map(|number| TcpStream::connect(([V4, V6][number % 2], address.port())).unwrap()).collect();
     let agent = agent(address.port(), 1.0, &["minecraft.min_connection_seconds = 1"]);
