@@ -272,7 +272,8 @@ impl<H: Host, C: Cloud, S: Supervisor> Service<H, C, S> {
         };
         let mut pair = look();
         for _ in 1..LOOKS {
-            if !matches!(pair, (Reading::Seen(_), Reading::Unknown(_))) {
+            // Whatever the sample itself shows has to count: only one that is empty may be taken again.
+            if !matches!(&pair, (Reading::Seen(seen), Reading::Unknown(_)) if seen.sockets.is_empty()) {
                 break;
             }
             pair = look();

@@ -346,6 +346,18 @@ async fn a_listener_that_comes_between_the_two_witnesses_costs_no_more_than_anot
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_connection_that_the_last_look_has_seen_counts_even_if_the_witness_could_not_look() {
+    let agent = Agent::start(SETTINGS, Outside::default());
+    agent.minutes(14).await;
+    agent.seconds(58).await;
+    agent.outside.get().next = [seen(0), seen(1)].into();
+    agent.outside.get().witness_next = [Reading::Unknown("no answer".to_owned())].into();
+    agent.seconds(3).await;
+    assert_eq!(agent.requests(), 0);
+    assert!(agent.kinds().contains(&Kind::StopCalledOff));
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_refusal_is_in_the_status_and_the_journal_and_is_tried_again() {
     for (lasting, least, most) in [(true, 12, 13), (false, 14, 40)] {
         let refusal = Refusal { lasting, text: "EC2 answered No: change this".to_owned() };
