@@ -4,7 +4,6 @@
 
 use tracing::Level;
 
-use crate::aws::identity::Identity;
 use crate::clock;
 use crate::config::{ConfigError, Settings};
 use crate::error::chain;
@@ -14,7 +13,8 @@ use crate::host::probe::Verdict;
 use crate::idle::rule::{CallOff, Refusal};
 use crate::idle::{Efs, State, View, Wait};
 use crate::journal::{Facts, Journal, Kind};
-use crate::sentence::{Circumstances, headline, permission, sentence};
+use crate::metadata::{Caution, Identity, Notice};
+use crate::sentence::{Circumstances, headline, noun, permission, sentence};
 
 /// The one who tells.
 #[derive(Debug)]
@@ -46,7 +46,7 @@ impl Announcer {
     /// The heartbeat.
     #[must_use]
     pub fn report(&self, view: &View) -> Report {
-        Report::new(view, self.sentence(view), clock::wall())
+        Report::new(view, self.sentence(view), self.circumstances.notice.is_some(), clock::wall())
     }
 
     /// The agent begins.
@@ -139,6 +139,27 @@ impl Announcer {
                 self.circumstances.permission_trouble = Some(refusal);
             }
         }
+    }
+
+    /// On this instance a stop is not what it is elsewhere.
+    pub fn caution(&mut self, caution: Caution) {
+        if self.circumstances.cautions.insert(caution)
+            && let Some(text) = caution.text(self.circumstances.action)
+        {
+            self.tell(Level::WARN, Kind::Caution, text, None);
+        }
+    }
+
+    /// EC2 takes the instance back, or no longer says so.
+    pub fn reclaim(&mut self, notice: Option<Notice>) {
+        match &notice {
+            Some(notice) => {
+                let text = format!("{notice}: mc-idle does not ask for a {} as well.", noun(self.circumstances.action));
+                self.tell(Level::WARN, Kind::Reclaim, text, None);
+            }
+            None => self.tell(Level::INFO, Kind::Reclaim, "EC2 no longer says that it takes this instance back.", None),
+        }
+        self.circumstances.notice = notice;
     }
 
     /// A heartbeat was written, or not. Returns whether that changes the status.

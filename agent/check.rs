@@ -1,5 +1,6 @@
 //! `mc-idle check`: does everything that a stop needs work? One line each.
 
+use std::collections::BTreeSet;
 use std::io::{self, Write};
 use std::path::Path;
 use std::time::Duration;
@@ -8,8 +9,7 @@ use jiff::Timestamp;
 use tokio::time;
 
 use crate::aws::ec2::Ec2;
-use crate::aws::identity::{self, Identity};
-use crate::aws::{clients, ssm::Parameters};
+use crate::aws::{clients, imds, ssm::Parameters};
 use crate::config::Settings;
 use crate::config::settings::EfsSettings;
 use crate::heartbeat::record::{self, Author};
@@ -17,7 +17,8 @@ use crate::heartbeat::{Report, Store};
 use crate::host::Host;
 use crate::host::mountinfo::Mount;
 use crate::host::probe;
-use crate::idle::{Efs, Reading};
+use crate::idle::{Efs, Reading, Seen};
+use crate::metadata::Identity;
 
 /// How often instance metadata is asked before it counts as silent.
 const IDENTITY_TRIES: u32 = 3;
@@ -64,17 +65,26 @@ pub async fn run(
     let ports = settings.scope.in_words();
     let listener = match host.sample(&settings.scope).0 {
         Reading::Unknown(why) => Err(why),
-        Reading::Seen(seen) if seen.listener => Ok(format!("a server listens on {ports}")),
+        Reading::Seen(seen) if seen.listener => Ok(format!("a server listens on {ports}; {}", connected(&seen))),
         Reading::Seen(_) => Err(format!("nothing listens on {ports}; start the server, or set minecraft.ports")),
     };
     report.line("listener", listener)?;
     Ok(report.well)
 }
 
+/// Whoever may run this on the host may also see the addresses.
+fn connected(seen: &Seen) -> String {
+    let peers: BTreeSet<String> = seen.sockets.iter().map(|socket| socket.peer.to_string()).collect();
+    if peers.is_empty() {
+        return "nobody is connected".to_owned();
+    }
+    format!("connected: {}", peers.into_iter().collect::<Vec<_>>().join(", "))
+}
+
 async fn identify(settings: &Settings) -> Result<Identity, String> {
     let mut last = String::new();
     for _ in 0..IDENTITY_TRIES {
-        match identity::ask(&settings.aws).await {
+        match imds::identity(&settings.aws).await {
             Ok(identity) => return Ok(identity),
             Err(error) => last = error.in_words(),
         }

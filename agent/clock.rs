@@ -9,29 +9,32 @@ use tokio::time::Instant;
 
 use crate::idle::Moment;
 
-/// Counts from its making, on tokio's clock: monotonic, still while the machine sleeps, and paused in tests.
+/// The time since the machine was booted, on tokio's clock: monotonic, still while the machine sleeps, and paused in
+/// tests. It shows the same to every agent that runs in one boot.
 #[derive(Debug, Clone, Copy)]
 pub struct Clock {
     origin: Instant,
+    at_origin: Duration,
 }
 
 impl Clock {
-    /// A clock that begins now.
+    /// A clock that runs from now on (`CLOCK_MONOTONIC`, clock_gettime(2)).
     #[must_use]
     pub fn start() -> Self {
-        Clock { origin: Instant::now() }
+        let at_origin = Duration::try_from(clock_gettime(ClockId::Monotonic)).unwrap_or_default();
+        Clock { origin: Instant::now(), at_origin }
     }
 
     /// The time on it.
     #[must_use]
     pub fn now(&self) -> Moment {
-        Moment(self.origin.elapsed())
+        Moment(self.at_origin + self.origin.elapsed())
     }
 
     /// The instant at which it shows `moment`, for tokio's timers.
     #[must_use]
     pub fn instant(&self, moment: Moment) -> Instant {
-        self.origin + moment.0
+        self.origin + moment.0.saturating_sub(self.at_origin)
     }
 }
 
@@ -40,6 +43,9 @@ impl Clock {
 pub fn wall() -> Timestamp {
     Timestamp::now()
 }
+
+/// A sleep shorter than this is the difference between two readings of a clock.
+pub const SLEEP: Duration = Duration::from_secs(1);
 
 /// How long the machine has slept since it was booted: what `CLOCK_BOOTTIME` counts and `CLOCK_MONOTONIC` does not
 /// (clock_gettime(2)).

@@ -1,29 +1,11 @@
-//! The cloud as the agent needs it, whichever it is: AWS, or nothing at all in a dry run.
+//! The cloud as the agent needs it, whichever it is: AWS ([`crate::aws`]), or nothing at all in a dry run.
 
 use std::future::Future;
-use std::time::Duration;
 
-use aws_credential_types::Credentials;
-use tokio::sync::{mpsc, watch};
-use tokio::time;
-
-use crate::aws::ec2::Ec2;
-use crate::aws::identity::{self, Identity};
-use crate::aws::refusal;
-use crate::aws::{clients, ssm::Parameters};
-use crate::config::settings::{AwsSettings, StopAction};
-use crate::heartbeat::record::Author;
-use crate::heartbeat::writer::Link;
+use crate::config::settings::StopAction;
 use crate::idle::Clearance;
-use crate::idle::backoff::{self, Jitter};
 use crate::idle::rule::Refusal;
-
-/// How long credentials for a stop may take.
-const CREDENTIALS: Duration = Duration::from_secs(5);
-/// How long the connection for a stop may take to come up; without it the request makes its own.
-const CONNECTION: Duration = Duration::from_secs(3);
-/// The limits of the wait before instance metadata is asked again.
-const IDENTITY_WAIT: (Duration, Duration) = (Duration::from_secs(1), Duration::from_secs(10));
+use crate::metadata::{Caution, Identity, Notice};
 
 /// What can be asked to end this machine.
 pub trait Cloud: Clone + Send + Sync + 'static {
@@ -47,6 +29,10 @@ pub enum News {
     Identity(Result<Identity, String>),
     /// Whether the action would be allowed.
     Permission(Result<(), Refusal>),
+    /// On this instance a stop is not what it is elsewhere.
+    Caution(Caution),
+    /// EC2 takes the instance back, or no longer says so.
+    Reclaim(Option<Notice>),
 }
 
 /// Nothing: every request is granted and nothing happens.
@@ -63,119 +49,4 @@ impl Cloud for DryRun {
     async fn request(&self, _leave: Clearance, _action: StopAction, _provision: ()) -> Result<(), Refusal> {
         Ok(())
     }
-}
-
-/// AWS, as soon as it is known which instance this is.
-#[derive(Debug, Clone)]
-pub struct Aws {
-    ec2: watch::Receiver<Option<Ec2>>,
-}
-
-impl Cloud for Aws {
-    type Provision = Credentials;
-
-    async fn prepare(&self, action: StopAction) -> Result<Credentials, Refusal> {
-        let ec2 = self.ec2.borrow().clone();
-        let Some(ec2) = ec2 else {
-            let text = "instance metadata has not told which instance this is".to_owned();
-            return Err(Refusal { lasting: false, text });
-        };
-        let credentials = time::timeout(CREDENTIALS, ec2.credentials())
-            .await
-            .unwrap_or_else(|_| Err(refusal::no_credentials("their source does not answer")))?;
-        // Only for the connection that it leaves open: what EC2 says of the action itself is asked again for real.
-        let _ = time::timeout(CONNECTION, ec2.dry_run(action, credentials.clone())).await;
-        Ok(credentials)
-    }
-
-    async fn request(&self, leave: Clearance, action: StopAction, credentials: Credentials) -> Result<(), Refusal> {
-        let ec2 = self.ec2.borrow().clone();
-        match ec2 {
-            Some(ec2) => ec2.request(leave, action, credentials).await,
-            // An identity once found is never lost.
-            None => Err(refusal::no_answer("no instance is known")),
-        }
-    }
-}
-
-/// Finds out which instance this is, asking for ever, then whether the action would be allowed.
-#[derive(Debug)]
-pub struct Scout {
-    settings: AwsSettings,
-    boot_id: String,
-    ec2: watch::Sender<Option<Ec2>>,
-    link: watch::Sender<Option<Link<Parameters>>>,
-}
-
-impl Scout {
-    /// The scout, the cloud that it opens, and the link that heartbeats need.
-    #[must_use]
-    pub fn new(settings: AwsSettings, boot_id: String) -> (Self, Aws, watch::Receiver<Option<Link<Parameters>>>) {
-        let (ec2, ec2_receiver) = watch::channel(None);
-        let (link, link_receiver) = watch::channel(None);
-        (Scout { settings, boot_id, ec2, link }, Aws { ec2: ec2_receiver }, link_receiver)
-    }
-
-    /// Works until nobody listens to `news` any more. `action` is what permission is asked for.
-    pub async fn run(self, mut action: watch::Receiver<StopAction>, news: mpsc::UnboundedSender<News>) {
-        let mut failures = 0;
-        let identity = loop {
-            match identity::ask(&self.settings).await {
-                Ok(identity) => break identity,
-                Err(error) => {
-                    failures += 1;
-                    if news.send(News::Identity(Err(error.in_words()))).is_err() {
-                        return;
-                    }
-                    let (shortest, longest) = IDENTITY_WAIT;
-                    time::sleep(backoff::wait_between(shortest, longest, failures, jitter())).await;
-                }
-            }
-        };
-        let config = clients::configure(&identity).await;
-        let ec2 = Ec2::new(&config, &identity);
-        let author = Author { instance_id: identity.instance_id.clone(), boot_id: self.boot_id };
-        self.ec2.send_replace(Some(ec2.clone()));
-        self.link.send_replace(Some(Link { store: Parameters::new(&config), author }));
-        if news.send(News::Identity(Ok(identity))).is_err() {
-            return;
-        }
-        loop {
-            let wanted = *action.borrow_and_update();
-            ask_permission(&ec2, wanted, &news).await;
-            if action.changed().await.is_err() {
-                return;
-            }
-        }
-    }
-}
-
-async fn ask_permission(ec2: &Ec2, action: StopAction, news: &mpsc::UnboundedSender<News>) {
-    let mut failures = 0;
-    loop {
-        let credentials = time::timeout(CREDENTIALS, ec2.credentials())
-            .await
-            .unwrap_or_else(|_| Err(refusal::no_credentials("their source does not answer")));
-        let answer = match credentials {
-            Ok(credentials) => ec2.dry_run(action, credentials).await,
-            Err(refusal) => Err(refusal),
-        };
-        let wait = match &answer {
-            Ok(()) => None,
-            Err(Refusal { lasting: true, .. }) => Some(backoff::LONGEST),
-            Err(_) => {
-                failures += 1;
-                Some(backoff::wait(failures, jitter()))
-            }
-        };
-        let unheard = news.send(News::Permission(answer)).is_err();
-        match wait {
-            Some(wait) if !unheard => time::sleep(wait).await,
-            _ => return,
-        }
-    }
-}
-
-fn jitter() -> Jitter {
-    Jitter::new(fastrand::f64())
 }

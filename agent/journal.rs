@@ -60,6 +60,12 @@ pub enum Kind {
     HeartbeatRecovered,
     /// The configuration was read again, or refused.
     Configuration,
+    /// The clocks would not survive a restart, or the state of an earlier agent is not taken up.
+    StateFile,
+    /// On this instance a stop is not what it is elsewhere.
+    Caution,
+    /// EC2 takes the instance back, or no longer says so.
+    Reclaim,
 }
 
 impl Kind {
@@ -84,6 +90,9 @@ impl Kind {
             Kind::HeartbeatFailed => "9aa7e1a9e41c4a39a4072fb20cc8263f",
             Kind::HeartbeatRecovered => "9cacab093abb40988b26e1519a0d7a5f",
             Kind::Configuration => "09dad58bc97042939b6344787a7aea3e",
+            Kind::StateFile => "7e5abe61aeea40a986e032280dcc1952",
+            Kind::Caution => "778ee2aedb914833a7a28f7c3520222c",
+            Kind::Reclaim => "edfde62c4a41454ba952742f5f661073",
         }
     }
 }

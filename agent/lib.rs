@@ -11,19 +11,23 @@
 //! * [`idle`]: **start here.** Samples and time in, actions out: when is the machine empty, when may it be stopped?
 //! * [`host`]: what the agent sees of its host: the kernel's socket tables, a second witness, the EFS mount.
 //! * [`service`]: the loop that takes samples on time and carries out what the rule asks for.
-//! * [`cloud`]: what can end this machine, and finding out which machine this is. [`aws`] is that for AWS.
+//! * [`cloud`]: what can end this machine, and what is learned about it. [`aws`] is that for AWS.
+//! * [`metadata`]: what the answers of instance metadata mean.
 //! * [`heartbeat`]: what the world can know of this instance, in an SSM parameter.
 //! * [`announcer`]: what is told of all this, and when; [`sentence`]: what is so, in a sentence for a person.
 //! * [`journal`], [`terminal`], [`notify`]: how it is told to systemd's journal, to a terminal, and to systemd itself.
+//! * [`state_file`]: what lets the clocks survive a restart of the agent.
 //! * [`config`]: text files in, valid settings out.
 //! * [`check`]: `mc-idle check`.
-//! * [`cli`], [`signals`], [`clock`], [`error`]: the edges of the process.
+//! * [`cli`], [`signals`], [`clock`], [`jitter`], [`error`]: the edges of the process.
 //!
 //! Two promises outrank everything: a connected or joining player is never cut off, and an empty machine does stop.
 //! Unknown is never zero.
 
 pub mod announcer;
+#[cfg(feature = "aws")]
 pub mod aws;
+#[cfg(feature = "aws")]
 pub mod check;
 pub mod cli;
 pub mod clock;
@@ -33,9 +37,12 @@ pub mod error;
 pub mod heartbeat;
 pub mod host;
 pub mod idle;
+pub mod jitter;
 pub mod journal;
+pub mod metadata;
 pub mod notify;
 pub mod sentence;
 pub mod service;
 pub mod signals;
+pub mod state_file;
 pub mod terminal;

@@ -6,9 +6,10 @@ use std::process::{self, ExitCode};
 use std::time::Duration;
 
 use clap::Parser;
+use mc_idle::aws::scout::Scout;
 use mc_idle::cli::{Arguments, Command, EXIT_CONFIG, EXIT_FAILED, EXIT_INTERNAL};
 use mc_idle::clock::{self, Clock};
-use mc_idle::cloud::{DryRun, Scout};
+use mc_idle::cloud::DryRun;
 use mc_idle::config::{self, Settings};
 use mc_idle::error::chain;
 use mc_idle::heartbeat::writer;
@@ -16,6 +17,7 @@ use mc_idle::host::{ThisHost, probe};
 use mc_idle::journal::{Journal, Scribe};
 use mc_idle::notify::Systemd;
 use mc_idle::service::{Service, World};
+use mc_idle::state_file::Keeper;
 use mc_idle::{check, signals};
 use tokio::runtime::{Builder, Runtime};
 use tokio::sync::{mpsc, watch};
@@ -76,8 +78,11 @@ async fn serve(settings: Settings, config: Option<PathBuf>, dry_run: bool, journ
     let (action, action_receiver) = watch::channel(settings.action);
     let (target, target_receiver) = watch::channel(None);
     let (verdict_sender, verdict) = watch::channel(None);
+    let boot_id = boot_id();
+    let (keeper, memory) =
+        Keeper::open(&runtime_directory(), boot_id.as_deref(), clock::slept(), clock.now(), &journal)?;
     let (heart, heartbeats) = writer::pair(settings.heartbeat.clone(), clock);
-    let (scout, aws, link) = Scout::new(settings.aws.clone(), boot_id());
+    let (scout, aws, link) = Scout::new(settings.aws.clone(), in_heartbeat(boot_id));
     tokio::spawn(probe::run(own_program(), target_receiver, verdict_sender));
     // Nobody listens to the outcome only when the agent ends.
     tokio::spawn(heartbeats.run(link, move |outcome| drop(health_sender.send(outcome))));
@@ -87,6 +92,8 @@ async fn serve(settings: Settings, config: Option<PathBuf>, dry_run: bool, journ
         journal,
         clock,
         slept: clock::slept,
+        memory,
+        keeper,
         heart,
         health,
         news,
@@ -113,7 +120,14 @@ fn check(settings: &Settings, offline: bool) -> ExitCode {
     }
     let checked = runtime().and_then(|runtime| {
         let (mut host, helper, mut out) = (this_host(), own_program(), io::stdout());
-        let well = runtime.block_on(check::run(settings, &mut host, &helper, boot_id(), clock::wall(), &mut out));
+        let well = runtime.block_on(check::run(
+            settings,
+            &mut host,
+            &helper,
+            in_heartbeat(boot_id()),
+            clock::wall(),
+            &mut out,
+        ));
         runtime.shutdown_background();
         well
     });
@@ -139,7 +153,15 @@ fn own_program() -> PathBuf {
 }
 
 /// The kernel's id of this boot (random(4)).
-fn boot_id() -> String {
-    std::fs::read_to_string("/proc/sys/kernel/random/boot_id")
-        .map_or_else(|_| "unknown".to_owned(), |id| id.trim().to_owned())
+fn boot_id() -> Option<String> {
+    std::fs::read_to_string("/proc/sys/kernel/random/boot_id").ok().map(|id| id.trim().to_owned())
+}
+
+fn in_heartbeat(boot_id: Option<String>) -> String {
+    boot_id.unwrap_or_else(|| "unknown".to_owned())
+}
+
+/// Where the state is kept: what `RuntimeDirectory=` of the unit makes (systemd.exec(5)).
+fn runtime_directory() -> PathBuf {
+    std::env::var_os("RUNTIME_DIRECTORY").map_or_else(|| PathBuf::from("/run/mc-idle"), PathBuf::from)
 }

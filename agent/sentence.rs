@@ -2,6 +2,7 @@
 //!
 //! Pure. No peer address is ever in it.
 
+use std::collections::BTreeSet;
 use std::fmt::Write;
 use std::path::PathBuf;
 use std::time::Duration;
@@ -13,6 +14,7 @@ use crate::config::settings::StopAction;
 use crate::idle::view::{State, View, Wait};
 use crate::idle::window::Clock;
 use crate::idle::{Efs, rule::Refusal};
+use crate::metadata::{Caution, Notice};
 
 /// What the sentence needs to know beside the view.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -31,6 +33,10 @@ pub struct Circumstances {
     pub permission_trouble: Option<Refusal>,
     /// Why heartbeats are not written.
     pub heartbeat_trouble: Option<String>,
+    /// What makes a stop another thing here.
+    pub cautions: BTreeSet<Caution>,
+    /// EC2 takes the instance back.
+    pub notice: Option<Notice>,
 }
 
 impl Circumstances {
@@ -45,6 +51,8 @@ impl Circumstances {
             identity_trouble: None,
             permission_trouble: None,
             heartbeat_trouble: None,
+            cautions: BTreeSet::new(),
+            notice: None,
         };
         circumstances.set(settings);
         circumstances
@@ -61,7 +69,11 @@ impl Circumstances {
 /// The sentence, and after it whatever else is in trouble: for the status and the heartbeat.
 #[must_use]
 pub fn sentence(view: &View, circumstances: &Circumstances, wall: Timestamp) -> String {
-    let mut text = headline(view, circumstances, wall);
+    let mut text = match &circumstances.notice {
+        Some(notice) => format!("{notice}. "),
+        None => String::new(),
+    };
+    text.push_str(&headline(view, circumstances, wall));
     let efs_said = matches!(view.state, State::Due(Wait::Efs { .. }));
     if let (false, Some(trouble)) = (efs_said, efs_trouble(view.efs, circumstances)) {
         let _ = write!(text, " {trouble}.");
@@ -82,6 +94,9 @@ pub fn sentence(view: &View, circumstances: &Circumstances, wall: Timestamp) -> 
     }
     if let Some(trouble) = &circumstances.heartbeat_trouble {
         let _ = write!(text, " Heartbeats are not written: {trouble}.");
+    }
+    for caution in circumstances.cautions.iter().filter_map(|caution| caution.text(circumstances.action)) {
+        let _ = write!(text, " {caution}");
     }
     text
 }
@@ -138,6 +153,7 @@ pub fn headline(view: &View, circumstances: &Circumstances, wall: Timestamp) -> 
                     };
                     format!("The {name} of {window} is over, but {trouble}; the {verb} waits {patience}.")
                 }
+                Wait::Reclaim => format!("The {name} of {window} is over; the {verb} is left to EC2."),
                 Wait::Joining => format!(
                     "The {name} of {window} is over, but a connection to {ports} is open that may be a player \
                      joining; the {verb} waits for it to become one or to go."
@@ -163,7 +179,9 @@ pub fn headline(view: &View, circumstances: &Circumstances, wall: Timestamp) -> 
     }
 }
 
-fn noun(action: StopAction) -> &'static str {
+/// The word for it in a sentence: "the ... failed".
+#[must_use]
+pub fn noun(action: StopAction) -> &'static str {
     match action {
         StopAction::Stop => "stop",
         StopAction::Hibernate => "hibernation",

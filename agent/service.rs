@@ -9,7 +9,7 @@ use tokio::sync::{mpsc, watch};
 use tokio::time;
 
 use crate::announcer::Announcer;
-use crate::clock::Clock;
+use crate::clock::{Clock, SLEEP};
 use crate::cloud::{Cloud, News};
 use crate::config::settings::StopAction;
 use crate::config::{ConfigError, Settings};
@@ -17,11 +17,12 @@ use crate::heartbeat::{Heart, PutError};
 use crate::host::Host;
 use crate::host::mountinfo::Mount;
 use crate::host::probe::{Target, Verdict};
-use crate::idle::backoff::Jitter;
 use crate::idle::rule::Refusal;
-use crate::idle::{Action, Efs, Moment, Reading, Rule, State, Ticket, View};
+use crate::idle::{Action, Efs, Memory, Moment, Reading, Rule, State, Ticket, View};
+use crate::jitter::jitter;
 use crate::journal::Journal;
 use crate::notify::Supervisor;
+use crate::state_file::Keeper;
 
 /// How long a stop waits for its final heartbeat.
 const LAST_HEARTBEAT: Duration = Duration::from_secs(5);
@@ -31,8 +32,6 @@ const LAST_WORDS: Duration = Duration::from_secs(1);
 const TICK: Duration = Duration::from_millis(1);
 /// How many pairs of readings a last look takes at most.
 const LOOKS: u32 = 3;
-/// A sleep shorter than this is the difference between two readings of a clock.
-const SLEEP: Duration = Duration::from_secs(1);
 
 /// What can be asked of the running agent.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -55,6 +54,10 @@ pub struct World<H, S> {
     pub clock: Clock,
     /// How long the machine has slept since boot.
     pub slept: fn() -> Duration,
+    /// What an agent before this one knew.
+    pub memory: Option<Memory>,
+    /// Keeps what the next one has to know.
+    pub keeper: Keeper,
     /// Where heartbeats go.
     pub heart: Heart,
     /// How writing them went.
@@ -100,12 +103,15 @@ pub struct Service<H, C: Cloud, S> {
 impl<H: Host, C: Cloud, S: Supervisor> Service<H, C, S> {
     /// The agent with `settings`, before its first sample. `cloud` is what can end this machine.
     #[must_use]
-    pub fn new(world: World<H, S>, cloud: C, settings: Settings) -> Self {
+    pub fn new(mut world: World<H, S>, cloud: C, settings: Settings) -> Self {
         let (stop_sender, stop_news) = mpsc::unbounded_channel();
         let now = world.clock.now();
         Service {
             announcer: Announcer::new(world.journal.clone(), &settings, world.dry_run),
-            rule: Rule::new(settings.terms()),
+            rule: match world.memory.take() {
+                Some(memory) => Rule::remembering(settings.terms(), memory, now),
+                None => Rule::new(settings.terms()),
+            },
             stop_sender,
             stop_news,
             next_sample: now,
@@ -155,6 +161,7 @@ impl<H: Host, C: Cloud, S: Supervisor> Service<H, C, S> {
         let (reading, _) = self.world.host.sample(&self.settings.scope);
         let efs = self.look_for_efs();
         let actions = self.rule.observe(now, &reading, efs);
+        self.world.keeper.keep(self.rule.memory(), self.slept);
         let preparing = actions.iter().any(|action| matches!(action, Action::Prepare(_)));
         for action in actions {
             match action {
@@ -291,6 +298,11 @@ impl<H: Host, C: Cloud, S: Supervisor> Service<H, C, S> {
                 self.announcer.identity(identity);
             }
             News::Permission(answer) => self.announcer.permission(answer),
+            News::Caution(caution) => self.announcer.caution(caution),
+            News::Reclaim(notice) => {
+                self.rule.reclaim(self.world.clock.now(), notice.is_some());
+                self.announcer.reclaim(notice);
+            }
         }
         self.show_and_write();
     }
@@ -347,8 +359,4 @@ impl<H: Host, C: Cloud, S: Supervisor> Service<H, C, S> {
         self.announcer.changes(&view, &self.mount, self.world.verdict.borrow().as_ref());
         view
     }
-}
-
-fn jitter() -> Jitter {
-    Jitter::new(fastrand::f64())
 }

@@ -74,6 +74,7 @@ const VALUES: &[Values] = &[
         refused: &["-0.1", "600.1", "601", "nan", "\"70\"", "false"],
         taken: &["0", "0.0", "600"],
     },
+    Values { key: "minecraft.containers", refused: &["\"true\"", "1", "0", "\"\""], taken: &["true", "false"] },
     Values {
         key: "minecraft.ignore_peers",
         refused: &[

@@ -38,6 +38,7 @@ use mc_idle::idle::Reading;
 use mc_idle::journal::{Journal, Line};
 use mc_idle::notify::Supervisor;
 use mc_idle::service::{Service, Signal, World};
+use mc_idle::state_file::Keeper;
 use rustix::mount::{MountFlags, UnmountFlags};
 use support::{SOON, root};
 use tempfile::TempDir;
@@ -418,6 +419,8 @@ impl Agent {
             journal,
             clock,
             slept: || Duration::ZERO,
+            memory: None,
+            keeper: Keeper::none(),
             heart,
             health,
             news,

@@ -26,10 +26,13 @@ use mc_idle::host::Host;
 use mc_idle::host::mountinfo::Mount;
 use mc_idle::host::tables::Landmarks;
 use mc_idle::idle::rule::Refusal;
-use mc_idle::idle::{Clearance, Reading, Seen, Socket};
+use mc_idle::idle::window::{self, Running};
+use mc_idle::idle::{Clearance, Memory, Reading, Seen, Socket};
 use mc_idle::journal::{Journal, Kind, Line};
+use mc_idle::metadata::{Caution, Notice, ReclaimAction};
 use mc_idle::notify::Supervisor;
 use mc_idle::service::{Service, Signal, World};
+use mc_idle::state_file::Keeper;
 use tokio::sync::{mpsc, watch};
 use tokio::time::{self, Instant};
 
@@ -185,6 +188,10 @@ fn parse(text: &str) -> Result<Settings, mc_idle::config::ConfigError> {
 
 impl Agent {
     fn start(text: &str, outside: Outside) -> Self {
+        Self::start_remembering(text, outside, None)
+    }
+
+    fn start_remembering(text: &str, outside: Outside, memory: Option<Memory>) -> Self {
         let outside = Shared(Arc::new(Mutex::new(outside)));
         let settings = parse(text).unwrap();
         let text = Arc::new(Mutex::new(text.to_owned()));
@@ -208,6 +215,8 @@ impl Agent {
             journal,
             clock,
             slept,
+            memory,
+            keeper: Keeper::none(),
             heart,
             health,
             news,
@@ -493,4 +502,67 @@ async fn what_will_be_refused_is_known_long_before_the_window_ends() {
     agent.seconds(2).await;
     let status = agent.outside.get().status.clone();
     assert!(!status.contains("allow") && status.contains("instance metadata is not to be had: it is silent"));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_restarted_agent_goes_on_where_the_one_before_it_was() {
+    let running = Some(Running { clock: window::Clock::Idle, elapsed: Duration::from_mins(14) });
+    let memory = Memory { running, ..Memory::default() };
+    let agent = Agent::start_remembering(SETTINGS, Outside::default(), Some(memory));
+    agent.seconds(55).await;
+    assert_eq!(agent.requests(), 0);
+    agent.seconds(10).await;
+    assert_eq!(agent.requests(), 1);
+}
+
+#[tokio::test(start_paused = true)]
+async fn no_stop_is_asked_for_into_a_notice_that_ec2_takes_the_instance_back_unless_it_does_not() {
+    let agent = Agent::start(SETTINGS, Outside::default());
+    agent.minutes(14).await;
+    let notice = Notice { action: ReclaimAction::Terminate, at: "2026-11-22T21:40:00Z".parse().unwrap() };
+    agent.news.send(News::Reclaim(Some(notice))).unwrap();
+    agent.seconds(2).await;
+    let told = "EC2 takes this spot instance back and terminates it at 21:40 UTC";
+    let why = agent.outside.get().heartbeats.last().unwrap()["why"].as_str().unwrap().to_owned();
+    assert!(why.starts_with(told), "the reason is not written at once: {why}");
+    agent.minutes(4).await;
+    assert_eq!(agent.requests(), 0);
+    let status = agent.outside.get().status.clone();
+    assert!(status.starts_with(told) && status.contains("the stop is left to EC2"), "{status}");
+    assert_eq!(agent.outside.get().heartbeats.last().unwrap()["state"], "due");
+    // Five minutes after the notice the machine still runs, and nobody is there.
+    agent.minutes(2).await;
+    assert_eq!(agent.requests(), 1);
+    assert_eq!(agent.kinds().into_iter().filter(|kind| *kind == Kind::Reclaim).count(), 1);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_notice_that_is_taken_back_lets_the_stop_go_on() {
+    let agent = Agent::start(SETTINGS, Outside::default());
+    let notice = Notice { action: ReclaimAction::Stop, at: "2026-11-22T21:40:00Z".parse().unwrap() };
+    agent.minutes(14).await;
+    agent.news.send(News::Reclaim(Some(notice))).unwrap();
+    agent.minutes(2).await;
+    assert_eq!(agent.requests(), 0);
+    agent.news.send(News::Reclaim(None)).unwrap();
+    agent.seconds(10).await;
+    assert_eq!(agent.requests(), 1);
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_makes_a_stop_another_thing_here_is_told_once_and_stays_in_the_status() {
+    let agent = Agent::start(SETTINGS, Outside::default());
+    let cautions =
+        [Caution::Spot, Caution::AutoScalingGroup, Caution::InstanceStoreRoot, Caution::MayStopOthers, Caution::Spot];
+    for caution in cautions {
+        agent.news.send(News::Caution(caution)).unwrap();
+    }
+    agent.minutes(10).await;
+    let status = agent.outside.get().status.clone();
+    for said in ["spot request is persistent", "Auto Scaling group", "instance store", "stop other instances too"] {
+        assert!(status.contains(said), "{said}: {status}");
+    }
+    assert_eq!(agent.kinds().into_iter().filter(|kind| *kind == Kind::Caution).count(), 4);
+    let why = agent.outside.get().heartbeats.last().unwrap()["why"].as_str().unwrap().to_owned();
+    assert!(why.starts_with("Nobody plays on port 25565"), "{why}");
 }

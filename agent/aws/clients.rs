@@ -7,7 +7,7 @@ use aws_config::retry::RetryConfig;
 use aws_config::timeout::TimeoutConfig;
 use aws_config::{BehaviorVersion, Region, SdkConfig};
 
-use super::identity::Identity;
+use crate::metadata::Identity;
 
 const CONNECT: Duration = Duration::from_secs(3);
 const EC2_ATTEMPT: Duration = Duration::from_secs(10);

@@ -1,4 +1,4 @@
-//! The stop and its dry run: on the own instance, and no other. Never `Force`, never `SkipOsShutdown`: the server has to
+//! The stop and its dry run: on the own instance, and no other, but for one dry run on an id that no instance has. Never `Force`, never `SkipOsShutdown`: the server has to
 //! save its world.
 
 use aws_config::SdkConfig;
@@ -9,15 +9,17 @@ use aws_sdk_ec2::config::Builder;
 use aws_sdk_ec2::error::{ProvideErrorMetadata, SdkError};
 
 use super::clients;
-use super::identity::Identity;
 use super::refusal;
 use crate::config::settings::StopAction;
 use crate::error::chain;
 use crate::idle::Clearance;
 use crate::idle::rule::Refusal;
+use crate::metadata::Identity;
 
 /// The answer to a dry run that would have been allowed (DryRun, EC2 API reference).
 const WOULD_SUCCEED: &str = "DryRunOperation";
+/// An id that no instance has.
+const NO_INSTANCE: &str = "i-00000000000000000";
 
 /// EC2, for one instance.
 #[derive(Debug, Clone)]
@@ -52,12 +54,19 @@ impl Ec2 {
     /// # Errors
     /// Why it would not be, or why EC2 could not say.
     pub async fn dry_run(&self, action: StopAction, credentials: Credentials) -> Result<(), Refusal> {
-        match self.send(action, true, credentials).await {
+        match self.send(&self.instance_id, action, true, credentials).await {
             Err(Failure::Code { code, .. }) if code == WOULD_SUCCEED => Ok(()),
             // A stand-in for EC2 may not know DryRun, and then has done it.
             Ok(()) => Ok(()),
             Err(failure) => Err(failure.refusal(action, &self.instance_id)),
         }
+    }
+
+    /// Whether `action` would be allowed on other instances too. An answer that the instance does not exist leaves it
+    /// open: it is not documented whether EC2 looks at the permission first.
+    pub async fn dry_run_on_another(&self, action: StopAction, credentials: Credentials) -> bool {
+        let answer = self.send(NO_INSTANCE, action, true, credentials).await;
+        matches!(answer, Err(Failure::Code { code, .. }) if code == WOULD_SUCCEED)
     }
 
     /// Asks for `action`, once.
@@ -70,20 +79,28 @@ impl Ec2 {
         action: StopAction,
         credentials: Credentials,
     ) -> Result<(), Refusal> {
-        self.send(action, false, credentials).await.map_err(|failure| failure.refusal(action, &self.instance_id))
+        self.send(&self.instance_id, action, false, credentials)
+            .await
+            .map_err(|failure| failure.refusal(action, &self.instance_id))
     }
 
-    async fn send(&self, action: StopAction, dry_run: bool, credentials: Credentials) -> Result<(), Failure> {
+    async fn send(
+        &self,
+        instance_id: &str,
+        action: StopAction,
+        dry_run: bool,
+        credentials: Credentials,
+    ) -> Result<(), Failure> {
         let with = Builder::new().credentials_provider(credentials);
         let dry_run = dry_run.then_some(true);
         match action {
             StopAction::Terminate => {
-                let call = self.client.terminate_instances().instance_ids(&self.instance_id).set_dry_run(dry_run);
+                let call = self.client.terminate_instances().instance_ids(instance_id).set_dry_run(dry_run);
                 call.customize().config_override(with).send().await.map(drop).map_err(Failure::from)
             }
             StopAction::Stop | StopAction::Hibernate => {
                 let hibernate = (action == StopAction::Hibernate).then_some(true);
-                let call = self.client.stop_instances().instance_ids(&self.instance_id).set_dry_run(dry_run);
+                let call = self.client.stop_instances().instance_ids(instance_id).set_dry_run(dry_run);
                 let call = call.set_hibernate(hibernate);
                 call.customize().config_override(with).send().await.map(drop).map_err(Failure::from)
             }

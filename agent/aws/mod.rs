@@ -1,6 +1,8 @@
 //! AWS: who am I, may I stop, stop; and where heartbeats go.
 //!
-//! * [`identity`]: instance id and region, from instance metadata.
+//! * [`scout`]: finds all of it out while the agent runs.
+//! * [`imds`]: instance metadata: instance id and region.
+//! * [`place`]: where a stop does not mean a stop, and whether EC2 takes the instance back.
 //! * [`clients`]: the SDK's clients, none of which waits without end.
 //! * [`ec2`]: the stop and its dry run.
 //! * [`refusal`]: what an error code of EC2 means and what to change.
@@ -8,6 +10,8 @@
 
 pub mod clients;
 pub mod ec2;
-pub mod identity;
+pub mod imds;
+pub mod place;
 pub mod refusal;
+pub mod scout;
 pub mod ssm;

@@ -63,6 +63,12 @@ pub const KEYS: &[Key] = &[
         set: |settings, value| put(&mut settings.min_connection, seconds(value, 0.0, 600.0)),
     },
     Key {
+        name: "minecraft.containers",
+        default: Some("true"),
+        allowed: "true or false",
+        set: |settings, value| put(&mut settings.scope.containers, value.as_bool()),
+    },
+    Key {
         name: "minecraft.ignore_peers",
         default: Some("[]"),
         allowed: "a list of IPv4 and IPv6 addresses and CIDR blocks, such as \"192.0.2.7\" or \"2001:db8::/32\"",
@@ -132,7 +138,7 @@ impl Default for Settings {
             no_server_window: Duration::ZERO,
             sample_interval: Duration::ZERO,
             action: StopAction::Stop,
-            scope: Scope { ports: [].into(), ignore_peers: Vec::new() },
+            scope: Scope { ports: [].into(), ignore_peers: Vec::new(), containers: true },
             min_connection: Duration::ZERO,
             efs: EfsSettings { mount_point: PathBuf::new(), probe: Duration::ZERO },
             efs_patience: Duration::ZERO,

@@ -48,6 +48,8 @@ pub struct Scope {
     pub ports: BTreeSet<u16>,
     /// Peers that do not count.
     pub ignore_peers: Vec<IpNet>,
+    /// Whether the players of containers count.
+    pub containers: bool,
 }
 
 impl Scope {

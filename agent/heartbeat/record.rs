@@ -27,6 +27,8 @@ pub struct Report {
     pub stop_at: Option<Timestamp>,
     /// The word for the EFS mount.
     pub efs: &'static str,
+    /// EC2 takes the instance back: not a field of its own, but a reader has to know at once.
+    pub reclaimed: bool,
     /// The sentence.
     pub why: String,
 }
@@ -34,7 +36,7 @@ pub struct Report {
 impl Report {
     /// The report of `view`, with its sentence.
     #[must_use]
-    pub fn new(view: &View, why: String, wall: Timestamp) -> Self {
+    pub fn new(view: &View, why: String, reclaimed: bool, wall: Timestamp) -> Self {
         Report {
             state: view.state.word(),
             players: view.counts.map(|counts| counts.players),
@@ -43,6 +45,7 @@ impl Report {
             window: view.window,
             stop_at: view.stop_in.and_then(|left| wall.checked_add(left).ok()),
             efs: view.efs.word(),
+            reclaimed,
             why,
         }
     }
@@ -50,7 +53,17 @@ impl Report {
     /// The report of the start, before anything was seen.
     #[must_use]
     pub fn starting(efs: &'static str, why: String) -> Self {
-        Report { state: "starting", players: None, young: None, idle: None, window: None, stop_at: None, efs, why }
+        Report {
+            state: "starting",
+            players: None,
+            young: None,
+            idle: None,
+            window: None,
+            stop_at: None,
+            efs,
+            reclaimed: false,
+            why,
+        }
     }
 }
 
@@ -155,6 +168,7 @@ mod tests {
             window: Some(Duration::from_secs(900)),
             stop_at: Some("2026-11-22T21:40:00.4Z".parse().unwrap()),
             efs: "mounted",
+            reclaimed: false,
             why,
         }
     }

@@ -220,5 +220,5 @@ enum News {
 }
 
 fn is_news(written: &Report, latest: &Report) -> bool {
-    (written.state, written.players) != (latest.state, latest.players)
+    (written.state, written.players, written.reclaimed) != (latest.state, latest.players, latest.reclaimed)
 }

@@ -1,19 +1,23 @@
 //! The host as the agent sees it: socket tables, the second witness, the mount.
 //!
 //! * [`tables`]: `/proc/self/net/tcp` and `tcp6`, the first witness.
+//! * [`containers`]: the tables of containers, which have networks of their own.
+//! * [`published`]: what a port means that a container's engine listens on.
 //! * [`netlink`]: the same question put to the kernel by another way, the second witness.
 //! * [`mountinfo`]: is EFS mounted?
 //! * [`probe`]: does it answer?
 
+pub mod containers;
 pub mod mountinfo;
 pub mod netlink;
 pub mod probe;
+pub mod published;
 pub mod tables;
 
 use std::path::{Path, PathBuf};
 
 use crate::config::settings::{EfsSettings, Scope};
-use crate::idle::Reading;
+use crate::idle::{Reading, Seen};
 use mountinfo::Mount;
 use tables::Landmarks;
 
@@ -30,33 +34,48 @@ pub trait Host {
 /// This host, below a root folder: `/`, or a folder that looks like a host.
 #[derive(Debug)]
 pub struct ThisHost {
-    proc_self: PathBuf,
+    proc: PathBuf,
 }
 
 impl ThisHost {
-    /// Reads `proc/self` below `root`.
+    /// Reads `proc` below `root`.
     #[must_use]
     pub fn below(root: &Path) -> Self {
-        ThisHost { proc_self: root.join("proc/self") }
+        ThisHost { proc: root.join("proc") }
     }
 }
 
 impl Host for ThisHost {
     fn sample(&mut self, scope: &Scope) -> (Reading, Landmarks) {
-        match tables::read(&self.proc_self.join("net"), scope) {
-            Ok((seen, landmarks)) => (Reading::Seen(seen), landmarks),
-            Err(error) => (Reading::Unknown(crate::error::chain(&error)), Landmarks::default()),
+        match tables::read(&self.proc.join("self/net"), scope) {
+            Ok(tables) => {
+                let landmarks = tables.landmarks;
+                (reading(published::weigh(tables, || containers::look(&self.proc, scope), scope)), landmarks)
+            }
+            Err(error) => (reading(Err::<Seen, _>(error)), Landmarks::default()),
         }
     }
 
     fn witness(&mut self, scope: &Scope, landmarks: Landmarks) -> Reading {
-        match netlink::read(scope, landmarks) {
-            Ok(seen) => Reading::Seen(seen),
-            Err(error) => Reading::Unknown(crate::error::chain(&error)),
+        let netlink = match netlink::read(scope, landmarks) {
+            Ok(seen) => seen,
+            Err(error) => return reading(Err::<Seen, _>(error)),
+        };
+        if !scope.containers {
+            return Reading::Seen(netlink);
         }
+        // netlink tells of the own network only. The containers are read a second time instead.
+        reading(containers::look(&self.proc, scope).map(|containers| published::both(netlink, containers.seen)))
     }
 
     fn mount(&mut self, efs: &EfsSettings) -> Mount {
-        mountinfo::find(&self.proc_self.join("mountinfo"), &efs.mount_point)
+        mountinfo::find(&self.proc.join("self/mountinfo"), &efs.mount_point)
+    }
+}
+
+fn reading<E: std::error::Error>(result: Result<Seen, E>) -> Reading {
+    match result {
+        Ok(seen) => Reading::Seen(seen),
+        Err(error) => Reading::Unknown(crate::error::chain(&error)),
     }
 }

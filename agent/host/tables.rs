@@ -10,7 +10,7 @@ use std::net::{IpAddr, SocketAddr};
 use std::num::NonZeroU64;
 use std::path::{Path, PathBuf};
 
-use procfs::net::{TcpNetEntries, TcpState};
+use procfs::net::{TcpNetEntries, TcpNetEntry, TcpState};
 use procfs::{FromBufReadSI, ProcError};
 
 use crate::config::settings::Scope;
@@ -86,35 +86,77 @@ impl Rows {
     }
 }
 
-/// Reads both tables in `net`, the folder `/proc/self/net`. A missing `tcp6` is IPv6 turned off.
+/// A LISTEN row on a Minecraft port.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Listener {
+    /// Whose socket it is, as this process sees user ids.
+    pub uid: u32,
+    /// It stands in `tcp`, not in `tcp6`.
+    pub ipv4: bool,
+}
+
+/// What the tables of one network namespace show.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Tables {
+    /// What is about a Minecraft port.
+    pub seen: Seen,
+    /// The LISTEN rows among that.
+    pub listeners: Vec<Listener>,
+    /// How many rows there are on any port.
+    pub landmarks: Landmarks,
+}
+
+impl Tables {
+    fn take_in(&mut self, row: &TcpNetEntry, ipv4: bool, scope: &Scope) {
+        let rows = if ipv4 { &mut self.landmarks.ipv4 } else { &mut self.landmarks.ipv6 };
+        rows.count(row.state == TcpState::Listen, row.state == TcpState::Established);
+        if scope.covers(row.local_address) {
+            match row.state {
+                TcpState::Listen => {
+                    self.seen.listener = true;
+                    self.listeners.push(Listener { uid: row.uid, ipv4 });
+                }
+                TcpState::Established => {
+                    self.seen.sockets.extend(socket(scope, row.local_address, row.remote_address, row.inode));
+                }
+                _ => {}
+            }
+        }
+    }
+}
+
+/// Reads both tables in `net`, the folder `/proc/self/net`.
 ///
 /// # Errors
 /// Whatever makes either table unknown.
-pub fn read(net: &Path, scope: &Scope) -> Result<(Seen, Landmarks), TableError> {
-    let mut seen = Seen::default();
-    let mut landmarks = Landmarks::default();
-    for (name, optional, rows) in [("tcp", false, &mut landmarks.ipv4), ("tcp6", true, &mut landmarks.ipv6)] {
+pub fn read(net: &Path, scope: &Scope) -> Result<Tables, TableError> {
+    let mut tables = Tables::default();
+    read_rows(net, |row, ipv4| tables.take_in(row, ipv4, scope))?;
+    Ok(tables)
+}
+
+/// Hands every row of both tables in the folder `net` to `each`, and whether it stands in `tcp`. A missing `tcp6` is IPv6
+/// turned off.
+///
+/// # Errors
+/// Whatever makes either table unknown; `each` may then have had some of the rows.
+pub fn read_rows(net: &Path, mut each: impl FnMut(&TcpNetEntry, bool)) -> Result<(), TableError> {
+    for (name, ipv4) in [("tcp", true), ("tcp6", false)] {
         let path = net.join(name);
         match File::open(&path) {
-            Ok(file) => parse(BufReader::new(file), &path, scope, &mut seen, rows)?,
-            Err(error) if optional && error.kind() == io::ErrorKind::NotFound => {}
+            Ok(file) => parse(BufReader::new(file), &path, |row| each(row, ipv4))?,
+            Err(error) if !ipv4 && error.kind() == io::ErrorKind::NotFound => {}
             Err(source) => return Err(TableError::Unreadable { path, source }),
         }
     }
-    Ok((seen, landmarks))
+    Ok(())
 }
 
-/// Adds the rows of one table that are about a Minecraft port to `seen`, and counts all of them in `landmarks`.
+/// Hands every row of one table to `each`.
 ///
 /// # Errors
-/// Whatever makes the table unknown; `path` is only for the text. `seen` may then hold some of its rows.
-pub fn parse(
-    mut table: impl BufRead,
-    path: &Path,
-    scope: &Scope,
-    seen: &mut Seen,
-    landmarks: &mut Rows,
-) -> Result<(), TableError> {
+/// Whatever makes the table unknown; `path` is only for the text. `each` may then have had some of its rows.
+pub fn parse(mut table: impl BufRead, path: &Path, mut each: impl FnMut(&TcpNetEntry)) -> Result<(), TableError> {
     let mut header = Vec::new();
     match read_row(&mut table, path, &mut header)? {
         RowEnd::Whole if is_header(&header) => {}
@@ -134,18 +176,7 @@ pub fn parse(
         }
         let entries = TcpNetEntries::from_buf_read(block.as_slice(), procfs::current_system_info())
             .map_err(|error| TableError::Row { path: path.to_owned(), first, last: rows, problem: in_words(error) })?;
-        for entry in entries.0 {
-            landmarks.count(entry.state == TcpState::Listen, entry.state == TcpState::Established);
-            if scope.covers(entry.local_address) {
-                match entry.state {
-                    TcpState::Listen => seen.listener = true,
-                    TcpState::Established => {
-                        seen.sockets.extend(socket(scope, entry.local_address, entry.remote_address, entry.inode));
-                    }
-                    _ => {}
-                }
-            }
-        }
+        entries.0.iter().for_each(&mut each);
         if rows < first - 1 + BLOCK_ROWS {
             return Ok(());
         }
@@ -194,6 +225,7 @@ fn is_header(row: &[u8]) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::config::Settings;
     use proptest::prelude::*;
 
     const HEADER: &str =
@@ -206,13 +238,18 @@ mod tests {
     const MAPPED: &str = "   0: 0000000000000000FFFF00000100007F:63DD 0000000000000000FFFF00000300007F:C005 01 00000000:00000000 00:00000000 00000000  1000        0 504 1 0000000000000000 20 4 30 10 -1\n";
 
     fn scope() -> Scope {
-        Scope { ports: [25565].into(), ignore_peers: vec!["127.0.0.9/32".parse().unwrap()] }
+        Scope {
+            ports: [25565].into(),
+            ignore_peers: vec!["127.0.0.9/32".parse().unwrap()],
+            ..Settings::default().scope
+        }
     }
 
     fn seen(text: &[u8]) -> Result<(Seen, Rows), TableError> {
-        let (mut seen, mut landmarks) = (Seen::default(), Rows::default());
-        parse(text, Path::new("tcp"), &scope(), &mut seen, &mut landmarks)?;
-        Ok((seen, landmarks))
+        let (mut tables, scope) = (Tables::default(), scope());
+        parse(text, Path::new("tcp"), |row| tables.take_in(row, true, &scope))?;
+        assert_eq!(tables.listeners.is_empty(), !tables.seen.listener);
+        Ok((tables.seen, tables.landmarks.ipv4))
     }
 
     #[test]

@@ -35,6 +35,18 @@ pub struct Census {
 }
 
 impl Census {
+    /// Knows `first_seen` already, as far as it is not later than `now`.
+    #[must_use]
+    pub fn remembering(first_seen: Vec<(Socket, Moment)>, now: Moment) -> Self {
+        Census { first_seen: first_seen.into_iter().filter(|(_, at)| *at <= now).collect() }
+    }
+
+    /// What [`Census::remembering`] takes.
+    #[must_use]
+    pub fn known(&self) -> Vec<(Socket, Moment)> {
+        self.first_seen.iter().map(|(socket, at)| (*socket, *at)).collect()
+    }
+
     /// Takes in a readable sample: new sockets are noted, those that are gone forgotten.
     pub fn update(&mut self, now: Moment, seen: &Seen) {
         let open = seen.sockets.iter().map(|socket| (*socket, self.first_seen(socket, now))).collect();

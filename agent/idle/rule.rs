@@ -4,12 +4,16 @@ use std::time::Duration;
 
 use super::backoff::{self, Jitter};
 use super::census::{Census, Counts};
+use super::memory::Memory;
 use super::sample::{Efs, Moment, Reading, Seen};
 use super::view::{State, View, Wait};
 use super::window::{Clock, Finding, Running, Window};
 
 /// An accepted stop that has not ended the machine after this long is asked for again.
 pub const STOP_PATIENCE: Duration = Duration::from_mins(5);
+/// EC2 gives two minutes' notice before it takes a spot instance back (EC2 user guide, spot interruption notices). If the
+/// machine still runs this long after the notice, it is stopped like any other.
+pub const RECLAIM_PATIENCE: Duration = Duration::from_mins(5);
 /// Not seeing anything for this long is an alarm.
 pub const BLIND_ALARM: Duration = Duration::from_mins(5);
 
@@ -129,6 +133,8 @@ pub struct Rule {
     efs: Efs,
     /// How long the due stop has waited for EFS so far.
     efs_waited: Duration,
+    /// When EC2 first said that it takes the instance back.
+    reclaimed: Option<Moment>,
     phase: Phase,
     failures: u32,
     tickets: u64,
@@ -146,10 +152,29 @@ impl Rule {
             blind: None,
             efs: Efs::Off,
             efs_waited: Duration::ZERO,
+            reclaimed: None,
             phase: Phase::Watching,
             failures: 0,
             tickets: 0,
         }
+    }
+
+    /// A rule that goes on at `now` from what another one knew. What happened in between was not observed: it adds nothing
+    /// to a clock that runs towards a stop. A connection that is still there is as old as it is.
+    #[must_use]
+    pub fn remembering(terms: Terms, memory: Memory, now: Moment) -> Self {
+        Rule {
+            census: Census::remembering(memory.first_seen, now),
+            window: Window::resuming(memory.running),
+            efs_waited: memory.efs_waited,
+            ..Rule::new(terms)
+        }
+    }
+
+    /// What [`Rule::remembering`] takes.
+    #[must_use]
+    pub fn memory(&self) -> Memory {
+        Memory { running: self.window.running(), efs_waited: self.efs_waited, first_seen: self.census.known() }
     }
 
     /// Takes new terms; the clocks go on.
@@ -178,7 +203,7 @@ impl Rule {
             Phase::Waiting { until, .. } => now >= *until,
             Phase::Preparing(_) | Phase::Asking(_) | Phase::Accepted { .. } => false,
         };
-        if may_try && self.due() && self.blind.is_none() && self.obstacle().is_none() {
+        if may_try && self.due() && self.blind.is_none() && self.obstacle(now).is_none() {
             self.tickets += 1;
             let ticket = Ticket(self.tickets);
             self.phase = Phase::Preparing(ticket);
@@ -252,6 +277,15 @@ impl Rule {
         }
     }
 
+    /// EC2 has given notice that it takes the instance back, or, with `false`, no longer says so. No stop is asked for into
+    /// a notice, for [`RECLAIM_PATIENCE`] at most.
+    pub fn reclaim(&mut self, now: Moment, noticed: bool) {
+        self.reclaimed = noticed.then(|| self.reclaimed.unwrap_or(now));
+        if noticed && matches!(self.phase, Phase::Preparing(_)) {
+            self.phase = Phase::Watching;
+        }
+    }
+
     /// Whether a stop has been asked for, or is just about to be.
     #[must_use]
     pub fn stopping(&self) -> bool {
@@ -287,7 +321,7 @@ impl Rule {
             (_, None, None) => State::Starting,
             (_, None, Some(counts)) if counts.players > 0 => State::Occupied,
             // Its time has come again, and something else holds it off.
-            (Phase::Waiting { until, .. }, ..) if now >= *until && self.obstacle().is_some() => self.due_state(),
+            (Phase::Waiting { until, .. }, ..) if now >= *until && self.obstacle(now).is_some() => self.due_state(now),
             (Phase::Waiting { cause, until }, ..) => {
                 let again_in = until.since(now);
                 match cause {
@@ -302,7 +336,7 @@ impl Rule {
                     Cause::WitnessConnection => State::Due(Wait::Joining),
                 }
             }
-            (Phase::Watching, ..) if self.due() => self.due_state(),
+            (Phase::Watching, ..) if self.due() => self.due_state(now),
             (Phase::Watching, ..) => match self.window.running() {
                 Some(Running { clock: Clock::Idle, .. }) => State::Idle,
                 Some(Running { clock: Clock::NoServer, .. }) => State::NoServer,
@@ -311,8 +345,8 @@ impl Rule {
         }
     }
 
-    fn due_state(&self) -> State {
-        State::Due(self.obstacle().unwrap_or(Wait::Moment))
+    fn due_state(&self, now: Moment) -> State {
+        State::Due(self.obstacle(now).unwrap_or(Wait::Moment))
     }
 
     fn take_in(&mut self, now: Moment, reading: &Reading, efs: Efs) {
@@ -369,7 +403,10 @@ impl Rule {
     }
 
     /// What a due stop waits for, if anything.
-    fn obstacle(&self) -> Option<Wait> {
+    fn obstacle(&self, now: Moment) -> Option<Wait> {
+        if self.reclaimed.is_some_and(|at| now.since(at) < RECLAIM_PATIENCE) {
+            return Some(Wait::Reclaim);
+        }
         let efs_left = match self.terms.efs_patience {
             Patience::AtMost(patience) => {
                 patience.checked_sub(self.efs_waited).filter(|left| !left.is_zero()).map(Some)

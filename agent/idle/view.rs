@@ -15,6 +15,8 @@ pub enum Wait {
         /// The patience that is left; `None`: without end.
         left: Option<Duration>,
     },
+    /// EC2 takes the instance back by itself.
+    Reclaim,
     /// A connection is open that may become a player.
     Joining,
     /// Nothing: the next sample decides.

@@ -46,6 +46,12 @@ pub struct Window {
 }
 
 impl Window {
+    /// Goes on from where `running` stood. What passes until the next sample was not observed and does not count.
+    #[must_use]
+    pub fn resuming(running: Option<Running>) -> Self {
+        Window { running, last: None }
+    }
+
     /// Takes in a sample and returns what it added to the observed time.
     ///
     /// Time counts only between two samples in a row that found the same emptiness. A gap longer than two sample

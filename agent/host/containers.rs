@@ -1,0 +1,200 @@
+//! The containers of a host, and who is connected to a server in one of them.
+//!
+//! A published port leaves nothing in the host's tables but, at most, the listener of a proxy: the players are in the
+//! tables of the container's network namespace, `/proc/PID/net/tcp` and `tcp6` of any process in it, readable to all
+//! (proc(5)). A process is a container's if its control group says so. Command lines are not looked at: they wait for a
+//! lock that a process stuck on NFS may hold.
+
+use std::collections::BTreeSet;
+use std::io;
+use std::os::unix::fs::MetadataExt;
+use std::path::{Path, PathBuf};
+
+use procfs::net::{TcpNetEntry, TcpState};
+
+use super::tables::{self, Listener, TableError};
+use crate::config::settings::Scope;
+use crate::idle::Seen;
+
+/// The names (proc(5), `comm`) of the processes that listen on a host's port on behalf of a container: Docker's two (the
+/// second with `userland-proxy=false`) and Podman's.
+const PUBLISHERS: [&str; 3] = ["docker-proxy", "dockerd", "conmon"];
+/// The same for engines that run without root.
+const ROOTLESS_PUBLISHERS: [&str; 5] = ["rootlessport", "rootlesskit", "slirp4netns", "pasta", "pasta.avx2"];
+/// Docker's listen on IPv4 and on IPv6 with a socket each, so a dual-stack one is not theirs.
+const NEVER_DUAL_STACK: [&str; 2] = ["docker-proxy", "dockerd"];
+/// A container's id, as Docker, Podman and containerd write it into the name of its control group.
+const ID_DIGITS: usize = 64;
+/// ESRCH: the process was there when the file was opened (errno(3)).
+const GONE: i32 = 3;
+
+/// Why it is not known who is in the containers.
+#[derive(Debug, thiserror::Error)]
+pub enum ContainersError {
+    /// This process may not see others.
+    #[error(
+        "other processes cannot be seen, and so no container: take ProtectProc= out of the unit, and hidepid= from the \
+         mount of /proc, or set minecraft.containers = false if the server runs on the host itself"
+    )]
+    Hidden,
+    /// The kernel does not tell of a process.
+    #[error("cannot read {}", path.display())]
+    Unreadable {
+        /// What was read.
+        path: PathBuf,
+        /// Why not.
+        source: io::Error,
+    },
+    /// The table of a container is unknown.
+    #[error("the sockets of a container are unknown")]
+    Table(#[from] TableError),
+}
+
+/// A process that listens on behalf of containers.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+struct Publisher {
+    uid: u32,
+    dual_stack: bool,
+}
+
+/// What one look at all processes shows.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Containers {
+    /// What is about a Minecraft port, in all of them.
+    pub seen: Seen,
+    /// How many network namespaces were read.
+    pub read: usize,
+    /// Somebody from outside is connected to another port that a container listens on.
+    pub busy_elsewhere: bool,
+    publishers: BTreeSet<Publisher>,
+}
+
+impl Containers {
+    /// Whether `listener`, on the host, may be a publishing proxy's. No one but its owner can tell for certain.
+    #[must_use]
+    pub fn may_publish(&self, listener: Listener) -> bool {
+        self.publishers.iter().any(|publisher| publisher.uid == listener.uid && (publisher.dual_stack || listener.ipv4))
+    }
+}
+
+/// Looks into every container below `proc`, the folder `/proc`, once for each network namespace but the own one.
+///
+/// # Errors
+/// Whatever keeps anybody in a container from being seen.
+pub fn look(proc: &Path, scope: &Scope) -> Result<Containers, ContainersError> {
+    // Process 1 is always there. Where it is not seen, no other is.
+    if namespace(&proc.join("1"))?.is_none() {
+        return Err(ContainersError::Hidden);
+    }
+    let own = namespace(&proc.join("self"))?;
+    let mut containers = Containers::default();
+    let mut done: BTreeSet<u64> = own.into_iter().collect();
+    let mut foreign = false;
+    let processes = processes(proc)?;
+    for process in &processes {
+        let Some(namespace) = namespace(process)? else { continue };
+        foreign |= Some(namespace) != own;
+        if !done.contains(&namespace)
+            && in_a_container(process)?
+            && containers.read_tables(&process.join("net"), scope)?
+        {
+            done.insert(namespace);
+        }
+    }
+    // Without another network there is nothing to publish.
+    if foreign {
+        for process in &processes {
+            containers.publishers.extend(publisher(process, own)?);
+        }
+    }
+    Ok(containers)
+}
+
+impl Containers {
+    /// Whether there were any tables: the process may have ended.
+    fn read_tables(&mut self, net: &Path, scope: &Scope) -> Result<bool, ContainersError> {
+        let mut seen = Seen::default();
+        let (mut listening, mut visited) = (BTreeSet::new(), BTreeSet::new());
+        let each = |row: &TcpNetEntry, _| {
+            let port = row.local_address.port();
+            match (&row.state, scope.covers(row.local_address)) {
+                (TcpState::Listen, true) => seen.listener = true,
+                (TcpState::Established, true) => {
+                    seen.sockets.extend(tables::socket(scope, row.local_address, row.remote_address, row.inode));
+                }
+                (TcpState::Listen, false) => drop(listening.insert(port)),
+                (TcpState::Established, false) if !row.remote_address.ip().to_canonical().is_loopback() => {
+                    visited.insert(port);
+                }
+                _ => {}
+            }
+        };
+        match tables::read_rows(net, each) {
+            Ok(()) => {}
+            Err(TableError::Unreadable { source, .. }) if is_gone(&source) => return Ok(false),
+            Err(error) => return Err(error.into()),
+        }
+        self.read += 1;
+        self.seen.listener |= seen.listener;
+        self.seen.sockets.append(&mut seen.sockets);
+        self.busy_elsewhere |= !listening.is_disjoint(&visited);
+        Ok(true)
+    }
+}
+
+fn processes(proc: &Path) -> Result<Vec<PathBuf>, ContainersError> {
+    let unreadable = |source| ContainersError::Unreadable { path: proc.to_owned(), source };
+    let mut processes = Vec::new();
+    for entry in proc.read_dir().map_err(unreadable)? {
+        let entry = entry.map_err(unreadable)?;
+        if entry.file_name().as_encoded_bytes().iter().all(u8::is_ascii_digit) {
+            processes.push(entry.path());
+        }
+    }
+    Ok(processes)
+}
+
+/// The inode number of its table of sockets: the kernel has one such file for each network namespace. `None`: the process
+/// has ended, or may not be seen.
+fn namespace(process: &Path) -> Result<Option<u64>, ContainersError> {
+    let path = process.join("net/tcp");
+    unless_gone(std::fs::metadata(&path), path).map(|metadata| metadata.map(|metadata| metadata.ino()))
+}
+
+fn in_a_container(process: &Path) -> Result<bool, ContainersError> {
+    let path = process.join("cgroup");
+    let groups = unless_gone(std::fs::read(&path), path)?.unwrap_or_default();
+    Ok(names_a_container(&groups))
+}
+
+/// Whether the text of `/proc/PID/cgroup` (cgroups(7)) has a container's id in it.
+#[must_use]
+pub fn names_a_container(groups: &[u8]) -> bool {
+    groups.split(|byte| !byte.is_ascii_hexdigit()).any(|word| word.len() == ID_DIGITS)
+}
+
+fn publisher(process: &Path, own: Option<u64>) -> Result<Option<Publisher>, ContainersError> {
+    let path = process.join("comm");
+    let comm = unless_gone(std::fs::read(&path), path)?.unwrap_or_default();
+    let is = |name: &&str| comm.trim_ascii_end() == name.as_bytes();
+    // Those of rootless engines have joined their container's network, and keep the socket that they opened before.
+    let here = || Ok::<_, ContainersError>(namespace(process)? == own);
+    if !(ROOTLESS_PUBLISHERS.iter().any(is) || PUBLISHERS.iter().any(is) && here()?) {
+        return Ok(None);
+    }
+    let owner = unless_gone(std::fs::metadata(process), process.to_owned())?;
+    Ok(owner.map(|owner| Publisher { uid: owner.uid(), dual_stack: !NEVER_DUAL_STACK.iter().any(is) }))
+}
+
+fn unless_gone<T>(result: io::Result<T>, path: PathBuf) -> Result<Option<T>, ContainersError> {
+    match result {
+        Ok(value) => Ok(Some(value)),
+        Err(error) if is_gone(&error) => Ok(None),
+        Err(error) if error.kind() == io::ErrorKind::PermissionDenied => Err(ContainersError::Hidden),
+        Err(source) => Err(ContainersError::Unreadable { path, source }),
+    }
+}
+
+fn is_gone(error: &io::Error) -> bool {
+    error.kind() == io::ErrorKind::NotFound || error.raw_os_error() == Some(GONE)
+}
