@@ -131,7 +131,7 @@ pub fn is_replaced(answer: &str) -> Option<bool> {
 /// `ami-manifest-path`: whether the root volume is on the instance store. An image that is on EBS has no manifest.
 #[must_use]
 pub fn is_on_instance_store(answer: &str) -> Option<bool> {
-    (!answer.is_empty()).then(|| !matches!(answer, "(unknown)" | "unknown"))
+    (!answer.is_empty()).then_some(!matches!(answer, "(unknown)" | "unknown"))
 }
 
 #[cfg(test)]

@@ -10,6 +10,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use mc_idle::config::settings::Scope;
 use mc_idle::config::{Settings, files};
 use mc_idle::host::mountinfo::Mount;
 use mc_idle::host::{Host, ThisHost};
@@ -17,7 +18,7 @@ use mc_idle::idle::backoff::Jitter;
 use mc_idle::idle::rule::{BLIND_ALARM, CallOff};
 use mc_idle::idle::{Action, Efs, Moment, Patience, Reading, Rule, Seen, State, Terms, Ticket};
 use proptest::prelude::*;
-use support::checkout;
+use support::{checkout, root};
 use tempfile::TempDir;
 
 /// What the agent sees of the host below `root`, as `expected` has it.
@@ -32,7 +33,8 @@ fn description(root: &Path) -> String {
     let mut text = String::new();
     match host.sample(&settings.scope) {
         (Reading::Unknown(why), _) => writeln!(text, "unknown: {}", on_one_line(&why)).unwrap(),
-        (Reading::Seen(seen), landmarks) => {
+        (Reading::Seen(mut seen), landmarks) => {
+            seen.sockets.sort();
             let server = if seen.listener { "a server" } else { "no server" };
             writeln!(text, "{server}, {} listening in all", landmarks.ipv4.listening + landmarks.ipv6.listening)
                 .unwrap();
@@ -67,6 +69,11 @@ fn every_host_is_seen_as_expected() {
     let mut cases: Vec<PathBuf> =
         fs::read_dir(checkout().join("tests/hosts")).unwrap().map(|entry| entry.unwrap().path()).collect();
     cases.sort();
+    // A process belongs to whoever owns its folder, and in these root publishes a port.
+    if !root() {
+        eprintln!("skipped: published-*, which need root");
+        cases.retain(|case| !case.file_name().unwrap().to_string_lossy().starts_with("published-"));
+    }
     assert!(cases.len() > 30, "{} cases", cases.len());
     let wrong: Vec<String> = cases
         .iter()
@@ -194,7 +201,8 @@ impl Watched {
     }
 
     fn read(&self) -> Reading {
-        ThisHost::below(self.root.path()).sample(&Settings::default().scope).0
+        let scope = Scope { containers: false, ..Settings::default().scope };
+        ThisHost::below(self.root.path()).sample(&scope).0
     }
 
     fn sample(&mut self) -> Vec<Action> {

@@ -26,26 +26,19 @@ pub async fn watch(news: mpsc::UnboundedSender<News>) {
     loop {
         // A token is good for hours; a metadata service that has come back may not know it.
         let imds = Imds::new();
-        let (spot, wait) = match look(&imds).await {
-            Ok(cautions) => {
-                failures = 0;
-                for caution in &cautions {
-                    if told.insert(*caution) && news.send(News::Caution(*caution)).is_err() {
-                        return;
-                    }
-                }
-                (cautions.contains(&Caution::Spot), AGAIN)
+        let found = look(&imds).await;
+        failures = if found.is_ok() { 0 } else { failures + 1 };
+        let wait = if found.is_ok() { AGAIN } else { backoff::wait(failures, jitter()) };
+        for caution in found.unwrap_or_default() {
+            if told.insert(caution) && news.send(News::Caution(caution)).is_err() {
+                return;
             }
-            Err(_) => {
-                failures += 1;
-                (told.contains(&Caution::Spot), backoff::wait(failures, jitter()))
-            }
-        };
+        }
         if news.is_closed() {
             return;
         }
         let again = time::sleep(wait);
-        if spot {
+        if told.contains(&Caution::Spot) {
             tokio::select! {
                 () = again => {}
                 () = watch_notices(&imds, &mut notice, &news) => return,

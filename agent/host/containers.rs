@@ -21,7 +21,7 @@ use crate::idle::Seen;
 const PUBLISHERS: [&str; 3] = ["docker-proxy", "dockerd", "conmon"];
 /// The same for engines that run without root.
 const ROOTLESS_PUBLISHERS: [&str; 5] = ["rootlessport", "rootlesskit", "slirp4netns", "pasta", "pasta.avx2"];
-/// Docker's listen on IPv4 and on IPv6 with a socket each, so a dual-stack one is not theirs.
+/// Docker's listen on IPv4 and on IPv6 with a socket each. Without the one on IPv4 it is a dual-stack socket, not theirs.
 const NEVER_DUAL_STACK: [&str; 2] = ["docker-proxy", "dockerd"];
 /// A container's id, as Docker, Podman and containerd write it into the name of its control group.
 const ID_DIGITS: usize = 64;
@@ -70,10 +70,11 @@ pub struct Containers {
 }
 
 impl Containers {
-    /// Whether `listener`, on the host, may be a publishing proxy's. No one but its owner can tell for certain.
+    /// Whether `listener`, one of `all` on the host, may be a publishing proxy's. Only its owner can tell for certain.
     #[must_use]
-    pub fn may_publish(&self, listener: Listener) -> bool {
-        self.publishers.iter().any(|publisher| publisher.uid == listener.uid && (publisher.dual_stack || listener.ipv4))
+    pub fn may_publish(&self, listener: Listener, all: &[Listener]) -> bool {
+        let on_ipv4 = all.iter().any(|other| other.ipv4 && other.port == listener.port);
+        self.publishers.iter().any(|publisher| publisher.uid == listener.uid && (publisher.dual_stack || on_ipv4))
     }
 }
 

@@ -5,7 +5,7 @@
 //! listener proves nothing.
 
 use super::containers::{Containers, ContainersError};
-use super::tables::Tables;
+use super::tables::{Listener, Tables};
 use crate::config::settings::Scope;
 use crate::idle::Seen;
 
@@ -60,8 +60,9 @@ pub fn weigh(
         // Whoever sets it says that there is no container to be looked at.
         Err(_) => return Ok(host.seen),
     };
-    let published = host.listeners.iter().any(|listener| containers.may_publish(*listener));
-    let server_on_the_host = host.listeners.iter().any(|listener| !containers.may_publish(*listener));
+    let publishes = |listener: &Listener| containers.may_publish(*listener, &host.listeners);
+    let published = host.listeners.iter().any(publishes);
+    let server_on_the_host = !host.listeners.iter().all(publishes);
     let server_inside = containers.seen.listener;
     let ports = || scope.in_words();
     let counted = if scope.containers { both(host.seen, containers.seen) } else { host.seen };

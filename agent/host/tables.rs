@@ -89,6 +89,8 @@ impl Rows {
 /// A LISTEN row on a Minecraft port.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Listener {
+    /// The port.
+    pub port: u16,
     /// Whose socket it is, as this process sees user ids.
     pub uid: u32,
     /// It stands in `tcp`, not in `tcp6`.
@@ -114,7 +116,7 @@ impl Tables {
             match row.state {
                 TcpState::Listen => {
                     self.seen.listener = true;
-                    self.listeners.push(Listener { uid: row.uid, ipv4 });
+                    self.listeners.push(Listener { port: row.local_address.port(), uid: row.uid, ipv4 });
                 }
                 TcpState::Established => {
                     self.seen.sockets.extend(socket(scope, row.local_address, row.remote_address, row.inode));
