@@ -84,7 +84,9 @@ fn the_request_goes_out_over_a_connection_that_is_already_open() {
     });
     agent.process.wait_for("EC2 has agreed to stop this instance");
     let requests = requests.lock().unwrap().clone();
-    let [_at_start, (warmed, question), (used, request)] = &requests[..] else { panic!("{requests:?}") };
+    let [_own_at_start, _other_at_start, (warmed, question), (used, request)] = &requests[..] else {
+        panic!("{requests:?}")
+    };
     assert!(question.contains("DryRun=true") && !request.contains("DryRun"), "{requests:?}");
     assert_eq!(warmed, used, "nothing stands between the last look and the request, not even a handshake");
 }
@@ -173,6 +175,11 @@ fn names(rules: &[Value]) -> BTreeSet<String> {
     rules.iter().map(name).collect()
 }
 
+/// The states of a window so short that a busy machine may not write that it runs.
+fn without_idle(heartbeats: &[Value]) -> Vec<&str> {
+    states(heartbeats).into_iter().filter(|state| *state != "idle").collect()
+}
+
 fn stops_of(lab: &Lab, key: &str) -> Vec<Call> {
     lab.stops().into_iter().filter(|call| call.access_key == key).collect()
 }
@@ -205,7 +212,7 @@ fn a_stop_that_fails_for_a_passing_reason_is_tried_again_later_one_call_each_tim
         agent.process.wait_for(&format!("warning: The stop failed: {reason}"));
         agent.notices.wait_for_status(&format!("The stop failed: {reason}"));
         let heartbeats = lab.parameter(&parameter_of(&key));
-        assert_eq!(states(&heartbeats), ["starting", "idle", "stopping", "stop-failed", "stopping"], "{fault}");
+        assert_eq!(without_idle(&heartbeats), ["starting", "stopping", "stop-failed", "stopping"], "{fault}");
         assert!(agent.process.runs(), "{fault}");
         met.insert(fault);
     }
@@ -245,7 +252,7 @@ fn a_stop_that_is_refused_for_good_is_an_error_that_says_what_to_change_and_is_n
         let status = agent.notices.status();
         assert!(status.contains(&code) && status.contains(advice), "{status}");
         let heartbeats = lab.parameter(&parameter_of(key));
-        assert_eq!(states(&heartbeats), ["starting", "idle", "stopping", "stop-failed"], "{code}");
+        assert_eq!(without_idle(&heartbeats), ["starting", "stopping", "stop-failed"], "{code}");
         let why = heartbeats.last().unwrap()["why"].as_str().unwrap();
         assert!(why.contains(advice), "{why}");
         assert!(agent.process.runs(), "{code}");
@@ -447,4 +454,62 @@ fn check_fails_when_aws_cannot_be_reached() {
     assert_eq!(code, Some(1), "{lines:#?}");
     assert!(says(&lines, "FAILED", "permission to stop: EC2 did not answer"), "{lines:#?}");
     assert!(says(&lines, "FAILED", "permission to write the heartbeat: SSM did not answer"), "{lines:#?}");
+}
+
+#[test]
+fn where_a_stop_is_something_else_is_told_at_the_start() {
+    skip_unless!(lab::installed(), lab::NEEDS);
+    let lab = Lab::start();
+    lab.metadata("instance-life-cycle", &json!("spot"));
+    lab.metadata("autoscaling/target-lifecycle-state", &json!("InService"));
+    lab.metadata("ami-manifest-path", &json!("images/minecraft.manifest.xml"));
+    let agent = agent_in(&lab, &settings(Silent::start().port, 600.0, &[]));
+    // The emulator allows every call on every instance.
+    for said in ["spot request is persistent", "Auto Scaling group", "instance store", "may stop other instances too"] {
+        let line = agent.process.wait_for(said);
+        assert!(line.contains(" warning: "), "{line}");
+        agent.notices.wait_for_status(said);
+    }
+}
+
+#[test]
+fn an_instance_like_any_other_is_told_of_nothing_and_a_narrow_role_neither() {
+    skip_unless!(lab::installed(), lab::NEEDS);
+    let lab = Lab::start();
+    // What EC2 says to a role that may stop its own instance only.
+    lab.faults(
+        &json!([{"action": "StopInstances", "instance_id": "i-00000000000000000", "code": "UnauthorizedOperation"}]),
+    );
+    let mut agent = agent_in(&lab, &settings(Silent::start().port, 3.0, &[]));
+    agent.process.wait_for("EC2 has agreed to stop this instance");
+    assert_eq!(agent.end().code(), Some(0));
+    let warnings: Vec<_> = agent.process.output().into_iter().filter(|line| line.contains(" warning: ")).collect();
+    assert_eq!(warnings, Vec::<String>::new());
+    let other: Vec<_> = lab
+        .calls()
+        .into_iter()
+        .filter(|call| call.params.get("InstanceId.1") != Some(&json!(lab.instance_id)))
+        .collect();
+    assert!(other.iter().all(|call| call.action == "PutParameter" || call.params.contains_key("DryRun")), "{other:?}");
+}
+
+#[test]
+fn no_stop_is_asked_for_while_ec2_takes_the_spot_instance_back_and_the_reason_is_written() {
+    skip_unless!(lab::installed(), lab::NEEDS);
+    let lab = Lab::start();
+    lab.metadata("instance-life-cycle", &json!("spot"));
+    let agent = agent_in(&lab, &settings(Silent::start().port, 12.0, &[]));
+    agent.process.wait_for("spot request is persistent");
+    lab.metadata("spot/instance-action", &json!(r#"{"action": "terminate", "time": "2026-11-22T21:40:00Z"}"#));
+    let told = "EC2 takes this spot instance back and terminates it at 21:40 UTC";
+    agent.process.wait_for(told);
+    agent.notices.wait_for_status("the stop is left to EC2");
+    thread::sleep(Duration::from_secs(3));
+    assert_eq!(lab.stops().len(), 0);
+    let reason = |beat: &Value| beat["why"].as_str().is_some_and(|why| why.starts_with(told));
+    assert!(lab.heartbeats().iter().any(reason), "{:?}", lab.heartbeats());
+    // It is not taken back after all.
+    lab.metadata("spot/instance-action", &Value::Null);
+    agent.process.wait_for("EC2 no longer says that it takes this instance back.");
+    agent.process.wait_for("EC2 has agreed to stop this instance");
 }

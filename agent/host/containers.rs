@@ -16,15 +16,10 @@ use super::tables::{self, Listener, TableError};
 use crate::config::settings::Scope;
 use crate::idle::Seen;
 
-/// The names (proc(5), `comm`) of the processes that listen on a host's port on behalf of a container: Docker's two (the
-/// second with `userland-proxy=false`) and Podman's.
-const PUBLISHERS: [&str; 3] = ["docker-proxy", "dockerd", "conmon"];
-/// The same for engines that run without root.
-const ROOTLESS_PUBLISHERS: [&str; 5] = ["rootlessport", "rootlesskit", "slirp4netns", "pasta", "pasta.avx2"];
-/// Docker's listen on IPv4 and on IPv6 with a socket each. Without the one on IPv4 it is a dual-stack socket, not theirs.
-const NEVER_DUAL_STACK: [&str; 2] = ["docker-proxy", "dockerd"];
 /// A container's id, as Docker, Podman and containerd write it into the name of its control group.
 const ID_DIGITS: usize = 64;
+/// Also as seen from a user namespace of the agent's own (`PrivateUsers=`, systemd.exec(5)).
+const ROOT: u32 = 0;
 /// ESRCH: the process was there when the file was opened (errno(3)).
 const GONE: i32 = 3;
 
@@ -50,13 +45,6 @@ pub enum ContainersError {
     Table(#[from] TableError),
 }
 
-/// A process that listens on behalf of containers.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-struct Publisher {
-    uid: u32,
-    dual_stack: bool,
-}
-
 /// What one look at all processes shows.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Containers {
@@ -66,15 +54,19 @@ pub struct Containers {
     pub read: usize,
     /// Somebody from outside is connected to another port that a container listens on.
     pub busy_elsewhere: bool,
-    publishers: BTreeSet<Publisher>,
+    /// `docker-proxy`, or `dockerd` with `userland-proxy=false`. They listen on IPv4 and on IPv6 with a socket each.
+    docker_publishes: bool,
+    /// `conmon`. Engines that run without root are another matter: they pass every byte on themselves, so that whoever
+    /// comes through them shows on the host.
+    podman_publishes: bool,
 }
 
 impl Containers {
     /// Whether `listener`, one of `all` on the host, may be a publishing proxy's. Only its owner can tell for certain.
     #[must_use]
     pub fn may_publish(&self, listener: Listener, all: &[Listener]) -> bool {
-        let on_ipv4 = all.iter().any(|other| other.ipv4 && other.port == listener.port);
-        self.publishers.iter().any(|publisher| publisher.uid == listener.uid && (publisher.dual_stack || on_ipv4))
+        let dual_stack = !all.iter().any(|other| other.ipv4 && other.port == listener.port);
+        listener.uid == ROOT && (self.podman_publishes || self.docker_publishes && !dual_stack)
     }
 }
 
@@ -105,7 +97,11 @@ pub fn look(proc: &Path, scope: &Scope) -> Result<Containers, ContainersError> {
     // Without another network there is nothing to publish.
     if foreign {
         for process in &processes {
-            containers.publishers.extend(publisher(process, own)?);
+            match name(process)?.as_slice() {
+                b"docker-proxy" | b"dockerd" => containers.docker_publishes |= runs_as_root_here(process, own)?,
+                b"conmon" => containers.podman_publishes |= runs_as_root_here(process, own)?,
+                _ => {}
+            }
         }
     }
     Ok(containers)
@@ -174,17 +170,16 @@ pub fn names_a_container(groups: &[u8]) -> bool {
     groups.split(|byte| !byte.is_ascii_hexdigit()).any(|word| word.len() == ID_DIGITS)
 }
 
-fn publisher(process: &Path, own: Option<u64>) -> Result<Option<Publisher>, ContainersError> {
+/// What proc(5) calls `comm`.
+fn name(process: &Path) -> Result<Vec<u8>, ContainersError> {
     let path = process.join("comm");
     let comm = unless_gone(std::fs::read(&path), path)?.unwrap_or_default();
-    let is = |name: &&str| comm.trim_ascii_end() == name.as_bytes();
-    // Those of rootless engines have joined their container's network, and keep the socket that they opened before.
-    let here = || Ok::<_, ContainersError>(namespace(process)? == own);
-    if !(ROOTLESS_PUBLISHERS.iter().any(is) || PUBLISHERS.iter().any(is) && here()?) {
-        return Ok(None);
-    }
+    Ok(comm.trim_ascii_end().to_vec())
+}
+
+fn runs_as_root_here(process: &Path, own: Option<u64>) -> Result<bool, ContainersError> {
     let owner = unless_gone(std::fs::metadata(process), process.to_owned())?;
-    Ok(owner.map(|owner| Publisher { uid: owner.uid(), dual_stack: !NEVER_DUAL_STACK.iter().any(is) }))
+    Ok(owner.is_some_and(|owner| owner.uid() == ROOT) && namespace(process)? == own)
 }
 
 fn unless_gone<T>(result: io::Result<T>, path: PathBuf) -> Result<Option<T>, ContainersError> {

@@ -182,9 +182,9 @@ impl Rule {
         self.terms = terms;
     }
 
-    /// Forgets all that was seen: the machine has slept, so this is another evening.
+    /// Forgets all that was seen: the machine has slept, so this is another evening. What EC2 has said still holds.
     pub fn start_afresh(&mut self) {
-        *self = Rule { tickets: self.tickets, ..Rule::new(self.terms) };
+        *self = Rule { tickets: self.tickets, reclaimed: self.reclaimed, ..Rule::new(self.terms) };
     }
 
     /// Takes in a sample and says what to do.
@@ -281,7 +281,7 @@ impl Rule {
     /// a notice, for [`RECLAIM_PATIENCE`] at most.
     pub fn reclaim(&mut self, now: Moment, noticed: bool) {
         self.reclaimed = noticed.then(|| self.reclaimed.unwrap_or(now));
-        if noticed && matches!(self.phase, Phase::Preparing(_)) {
+        if self.left_to_ec2(now) && matches!(self.phase, Phase::Preparing(_)) {
             self.phase = Phase::Watching;
         }
     }
@@ -404,7 +404,7 @@ impl Rule {
 
     /// What a due stop waits for, if anything.
     fn obstacle(&self, now: Moment) -> Option<Wait> {
-        if self.reclaimed.is_some_and(|at| now.since(at) < RECLAIM_PATIENCE) {
+        if self.left_to_ec2(now) {
             return Some(Wait::Reclaim);
         }
         let efs_left = match self.terms.efs_patience {
@@ -418,6 +418,10 @@ impl Rule {
             _ if !self.counts.is_some_and(Counts::nobody) => Some(Wait::Joining),
             _ => None,
         }
+    }
+
+    fn left_to_ec2(&self, now: Moment) -> bool {
+        self.reclaimed.is_some_and(|at| now.since(at) < RECLAIM_PATIENCE)
     }
 
     fn wait_after_failure(&mut self, now: Moment, cause: Cause, jitter: Jitter) {

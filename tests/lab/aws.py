@@ -16,6 +16,7 @@ What a test can ask and set (JSON both ways):
     GET  /lab/state                  {"instance_id", "state": "running" | "stopped" | "terminated" | ...}
     GET  /lab/heartbeats?name=NAME   all values written to that parameter, oldest first, decoded (no name: all parameters)
     POST /lab/power {"state": "running"}     or "stopped", "terminated": as if by an operator; leaves no call behind
+    POST /lab/metadata {"path": P, "value": V}     what /latest/meta-data/P answers: "spot/instance-action", say; null: 404
     POST /lab/parameter {"name": N, "value": V}    sets a parameter (a remote hold, say); value null deletes it
     GET, POST, DELETE /lab/faults    the rules below; POST replaces them all, [] or DELETE clears and frees hung calls
 
@@ -23,6 +24,7 @@ Fault rules, the first that matches decides; each has any of
     service      "ec2", "ssm" or "imds" (default: any of ec2 and ssm)
     action       "StopInstances", "PutParameter"...; for imds the path after /latest/: "api/token", "meta-data/instance-id"
     dry_run      true or false: only (never) EC2 calls with DryRun=true
+    instance_id  only EC2 calls about this instance
     times        how often it fires (default: for ever)
   and does one of
     code         answer this error in the protocol's own form; status and message have sensible defaults
@@ -106,7 +108,9 @@ KNOWN_ERRORS = {
     "InternalServerError": (500, "An error occurred on the server side."),
     "ServiceUnavailable": (503, "The service is unavailable."),
 }
-RULE_KEYS = {"service", "action", "dry_run", "times", "code", "status", "message", "hang", "reset", "delay_seconds"}
+RULE_KEYS = {
+    "service", "action", "dry_run", "instance_id", "times", "code", "status", "message", "hang", "reset", "delay_seconds",
+}
 
 
 def error_response(service, code, status, message, instance_id):
@@ -145,13 +149,15 @@ class Faults:
             self.changed.set()
             self.changed = threading.Event()
 
-    def take(self, service, action, dry_run):
+    def take(self, service, action, dry_run, instance_id):
         """The rule that this call meets, with one of its times used up."""
         with self.lock:
             for rule in self.rules:
                 if service not in ([rule["service"]] if rule.get("service") else ["ec2", "ssm"]):
                     continue
                 if rule.get("action", action) != action or rule.get("dry_run", dry_run) != dry_run:
+                    continue
+                if rule.get("instance_id", instance_id) != instance_id:
                     continue
                 left = rule.get("times")
                 if left == 0:
@@ -185,6 +191,7 @@ class Metadata:
         self.tokens = {}
         self.opens_at = time.monotonic() + delay_seconds
         self.leaves = {
+            "ami-manifest-path": "(unknown)",
             "instance-id": instance_id,
             "instance-life-cycle": "on-demand",
             "instance-type": "t3.medium",
@@ -299,7 +306,7 @@ class Lab:
         return Response.from_app(self.moto, request.environ, buffered=True)
 
     def fault(self, request, service, action, params, call):
-        rule, changed = self.faults.take(service, action, params.get("DryRun") == "true")
+        rule, changed = self.faults.take(service, action, params.get("DryRun") == "true", params.get("InstanceId.1"))
         if rule is None:
             return None
         kind = rule.get("code") or next((k for k in ("hang", "reset", "status", "delay_seconds") if rule.get(k)), None)
@@ -353,6 +360,12 @@ class Lab:
                     self.ssm.delete_parameter(sent["name"])
                 else:
                     self.ssm.put_parameter(sent["name"], "", sent["value"], "String", "", "", True, [], "text", None, None)
+                return sent
+            case "POST", "metadata":
+                if sent["value"] is None:
+                    self.metadata.leaves.pop(sent["path"], None)
+                else:
+                    self.metadata.leaves[sent["path"]] = sent["value"]
                 return sent
             case "GET", "faults":
                 return self.faults.rules

@@ -108,6 +108,11 @@ impl Lab {
         self.ask("GET", &format!("heartbeats?name={name}"), "")
     }
 
+    /// Has instance metadata answer `value` below `meta-data/`; null: not found.
+    pub fn metadata(&self, path: &str, value: &Value) {
+        let _: Value = self.ask("POST", "metadata", &serde_json::json!({"path": path, "value": value}).to_string());
+    }
+
     /// Puts `rules` in the place of all fault rules.
     pub fn faults(&self, rules: &Value) {
         let _: Value = self.ask("POST", "faults", &rules.to_string());

@@ -24,7 +24,7 @@ use std::time::{Duration, Instant};
 use tempfile::TempDir;
 
 /// How long anything may take that should happen at once; no test asserts on how fast it does.
-pub const SOON: Duration = Duration::from_secs(30);
+pub const SOON: Duration = Duration::from_secs(90);
 
 /// Skips the rest of a test that lacks something, with one clear line. In CI that is a failure.
 #[macro_export]
