@@ -263,17 +263,23 @@ fn a_stop_that_is_refused_for_good_is_an_error_that_says_what_to_change_and_is_n
 }
 
 #[test]
-fn a_missing_permission_is_an_error_at_the_start_and_not_only_when_the_window_is_over() {
+fn what_ec2_will_refuse_is_an_error_at_the_start_and_not_only_when_the_window_is_over() {
     skip_unless!(lab::installed(), lab::NEEDS);
-    let lab = Lab::start();
-    lab.faults(&json!([{"action": "StopInstances", "dry_run": true, "code": "UnauthorizedOperation"}]));
-    let agent = agent_in(&lab, &settings(Silent::start().port, LONG, &[]));
-    let line =
-        agent.process.wait_for("error: When the time comes the stop will fail: EC2 answered UnauthorizedOperation");
-    assert!(line.contains("allow ec2:StopInstances on this instance"), "{line}");
-    let status = agent.notices.wait_for_status("When the time comes the stop will fail");
-    assert!(status.contains("Nobody plays") && status.contains("allow ec2:StopInstances"), "{status}");
-    assert!(lab.stops().is_empty());
+    for (code, advice) in [
+        ("UnauthorizedOperation", "allow ec2:StopInstances on this instance"),
+        ("OperationNotPermitted", "stop protection (disableApiStop) is on"),
+        ("UnsupportedOperation", "a one-time spot request, an instance-store root"),
+    ] {
+        let lab = Lab::start();
+        lab.faults(&json!([{"action": "StopInstances", "dry_run": true, "code": code}]));
+        let agent = agent_in(&lab, &settings(Silent::start().port, LONG, &[]));
+        let said = format!("error: When the time comes the stop will fail: EC2 answered {code}");
+        let line = agent.process.wait_for(&said);
+        assert!(line.contains(advice), "{line}");
+        let status = agent.notices.wait_for_status("When the time comes the stop will fail");
+        assert!(status.contains("Nobody plays") && status.contains(advice), "{status}");
+        assert!(lab.stops().is_empty());
+    }
 }
 
 /// Settings of an agent that need not ask instance metadata.

@@ -64,6 +64,7 @@ def main():
     with tempfile.TemporaryDirectory() as folder:
         config = pathlib.Path(folder, "config.toml")
         config.write_text('[efs]\nmount_point = ""\n')
+        environment["RUNTIME_DIRECTORY"] = folder
         agent = subprocess.Popen([binary, "run", "--config", config, *arguments], env=environment)
         try:
             time.sleep(10)  # start, TLS and the first heartbeats are not what an hour is made of
