@@ -1,6 +1,8 @@
 //! What systemd is told (sd_notify(3)). Where there is no systemd, nothing is.
 
 use std::io;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{self, Receiver, SyncSender};
 use std::thread;
 use std::time::Duration;
@@ -35,6 +37,8 @@ pub struct Systemd {
     queue: Option<SyncSender<Message>>,
     finished: Receiver<()>,
     status: String,
+    /// A message did not get out, and it may have been the status.
+    lost: Arc<AtomicBool>,
 }
 
 #[derive(Debug)]
@@ -53,6 +57,8 @@ impl Systemd {
     pub fn start() -> io::Result<Self> {
         let (queue, messages) = mpsc::sync_channel(QUEUE);
         let (finish, finished) = mpsc::sync_channel(1);
+        let lost = Arc::new(AtomicBool::new(false));
+        let losing = Arc::clone(&lost);
         thread::Builder::new().name("notify".to_owned()).spawn(move || {
             for message in messages {
                 let state = match &message {
@@ -62,12 +68,14 @@ impl Systemd {
                     Message::Stopping => NotifyState::Stopping,
                 };
                 // Without a supervisor there is nobody to tell; one that does not listen will act by its watchdog.
-                let _ = sd_notify::notify(&[state]);
+                if sd_notify::notify(&[state]).is_err() {
+                    losing.store(true, Ordering::Relaxed);
+                }
             }
             // Nobody may be waiting for this any more.
             let _ = finish.send(());
         })?;
-        Ok(Systemd { queue: Some(queue), finished, status: String::new() })
+        Ok(Systemd { queue: Some(queue), finished, status: String::new(), lost })
     }
 
     fn tell(&self, message: Message) -> bool {
@@ -91,7 +99,8 @@ impl Supervisor for Systemd {
 
     fn status(&mut self, sentence: &str) {
         // A newline would begin another assignment.
-        if self.status != sentence && self.tell(Message::Status(sentence.replace('\n', " "))) {
+        let unheard = self.lost.swap(false, Ordering::Relaxed);
+        if (unheard || self.status != sentence) && self.tell(Message::Status(sentence.replace('\n', " "))) {
             sentence.clone_into(&mut self.status);
         }
     }
