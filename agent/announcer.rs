@@ -8,13 +8,14 @@ use crate::clock;
 use crate::config::{ConfigError, Settings};
 use crate::error::chain;
 use crate::heartbeat::{PutError, Report};
+use crate::hold::Hold;
 use crate::host::mountinfo::Mount;
 use crate::host::probe::Verdict;
 use crate::idle::rule::{CallOff, Refusal};
 use crate::idle::{Efs, State, View, Wait};
 use crate::journal::{Facts, Journal, Kind};
 use crate::metadata::{Caution, Identity, Notice};
-use crate::sentence::{Circumstances, headline, noun, permission, sentence};
+use crate::sentence::{Circumstances, headline, held, noun, permission, sentence};
 
 /// The one who tells.
 #[derive(Debug)]
@@ -23,6 +24,7 @@ pub struct Announcer {
     circumstances: Circumstances,
     told_state: &'static str,
     told_efs: Efs,
+    told_hold_trouble: Option<String>,
 }
 
 impl Announcer {
@@ -34,6 +36,7 @@ impl Announcer {
             circumstances: Circumstances::new(settings, dry_run),
             told_state: State::Starting.word(),
             told_efs: Efs::Off,
+            told_hold_trouble: None,
         }
     }
 
@@ -46,7 +49,10 @@ impl Announcer {
     /// The heartbeat.
     #[must_use]
     pub fn report(&self, view: &View) -> Report {
-        Report::new(view, self.sentence(view), self.circumstances.notice.is_some(), clock::wall())
+        {
+            let holds = &self.circumstances.holds;
+            Report::new(view, holds, self.sentence(view), self.circumstances.notice.is_some(), clock::wall())
+        }
     }
 
     /// The agent begins.
@@ -111,6 +117,7 @@ impl Announcer {
                 self.circumstances.identity_trouble = None;
                 let text = format!("This is {} in {}.", identity.instance_id, identity.region);
                 self.tell(Level::INFO, Kind::IdentityFound, text, None);
+                self.circumstances.identity = Some(identity);
             }
             Err(trouble) => {
                 if self.circumstances.identity_trouble.is_none() {
@@ -148,6 +155,34 @@ impl Announcer {
         {
             self.tell(Level::WARN, Kind::Caution, text, None);
         }
+    }
+
+    /// Who holds the instance now. A hold that comes and one that goes are a line each.
+    pub fn holds(&mut self, holds: Vec<Hold>) {
+        let known = |holds: &[Hold], hold: &Hold| {
+            holds.iter().any(|other| (other.source, &other.reason) == (hold.source, &hold.reason))
+        };
+        let before = std::mem::replace(&mut self.circumstances.holds, holds);
+        for hold in self.circumstances.holds.iter().filter(|hold| !known(&before, hold)) {
+            self.tell(Level::INFO, Kind::Hold, held(hold, clock::wall()), None);
+        }
+        for hold in before.iter().filter(|hold| !known(&self.circumstances.holds, hold)) {
+            self.tell(Level::INFO, Kind::Hold, format!("No longer held: {}.", hold.reason), None);
+        }
+    }
+
+    /// A hold cannot be taken up. The same trouble is told once.
+    pub fn hold_trouble(&mut self, trouble: Option<String>) {
+        if let Some(text) = trouble.as_ref().filter(|_| trouble != self.told_hold_trouble) {
+            self.tell(Level::WARN, Kind::Hold, format!("A hold is not taken up: {text}."), None);
+        }
+        self.told_hold_trouble = trouble;
+    }
+
+    /// What the sentence knows.
+    #[must_use]
+    pub fn circumstances(&self) -> &Circumstances {
+        &self.circumstances
     }
 
     /// EC2 takes the instance back, or no longer says so.

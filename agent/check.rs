@@ -63,7 +63,7 @@ pub async fn run(
     };
     report.line("EFS", efs)?;
     let ports = settings.scope.in_words();
-    let listener = match host.sample(&settings.scope).0 {
+    let listener = match host.sample(&settings.scope).reading {
         Reading::Unknown(why) => Err(why),
         Reading::Seen(seen) if seen.listener => Ok(format!("a server listens on {ports}; {}", connected(&seen))),
         Reading::Seen(_) => Err(format!("nothing listens on {ports}; start the server, or set minecraft.ports")),

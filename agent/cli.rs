@@ -1,6 +1,7 @@
 //! The command line.
 
 use std::path::PathBuf;
+use std::time::Duration;
 
 use clap::{Parser, Subcommand};
 
@@ -43,10 +44,35 @@ pub enum Command {
         #[arg(long)]
         offline: bool,
     },
+    /// Say how it is: who is connected, what counts, when the instance stops, and what delays that.
+    Status {
+        /// Everything, as JSON, for scripts.
+        #[arg(long)]
+        json: bool,
+        /// Show it again every second, until Ctrl-C.
+        #[arg(long, conflicts_with = "json")]
+        watch: bool,
+    },
+    /// Keep the instance up for DURATION, whoever plays. A later hold takes the place of this one.
+    Hold {
+        /// How long: 90m, 2h or 1d, at most 7d.
+        #[arg(value_parser = crate::hold::parse_duration)]
+        duration: Duration,
+        /// Why, for everybody who asks.
+        #[arg(long, value_name = "TEXT", value_parser = reason)]
+        reason: String,
+    },
+    /// End the hold that mc-idle hold has placed.
+    Release,
     /// Ask the file system at PATH for its figures: the helper that may hang in the agent's place.
     #[command(name = crate::host::probe::HELPER, hide = true)]
     ProbeMount {
         /// The mount point.
         path: PathBuf,
     },
+}
+
+fn reason(text: &str) -> Result<String, String> {
+    let reason = crate::hold::tidy(text);
+    if reason.is_empty() { Err("say why".to_owned()) } else { Ok(reason) }
 }

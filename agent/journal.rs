@@ -66,6 +66,8 @@ pub enum Kind {
     Caution,
     /// EC2 takes the instance back, or no longer says so.
     Reclaim,
+    /// Somebody holds the instance, or no longer does.
+    Hold,
 }
 
 impl Kind {
@@ -92,6 +94,7 @@ impl Kind {
             Kind::Configuration => "09dad58bc97042939b6344787a7aea3e",
             Kind::StateFile => "7e5abe61aeea40a986e032280dcc1952",
             Kind::Caution => "778ee2aedb914833a7a28f7c3520222c",
+            Kind::Hold => "e3013a5eb10e49aca0ff1b0e1bbf4b2d",
             Kind::Reclaim => "edfde62c4a41454ba952742f5f661073",
         }
     }

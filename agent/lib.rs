@@ -16,10 +16,12 @@
 //! * [`heartbeat`]: what the world can know of this instance, in an SSM parameter.
 //! * [`announcer`]: what is told of all this, and when; [`sentence`]: what is so, in a sentence for a person.
 //! * [`journal`], [`terminal`], [`notify`]: how it is told to systemd's journal, to a terminal, and to systemd itself.
+//! * [`hold`]: who wants the instance to stay up, until when and why.
+//! * [`status`]: the picture that `mc-idle status` shows.
 //! * [`state_file`]: what lets the clocks survive a restart of the agent.
 //! * [`config`]: text files in, valid settings out.
 //! * [`check`]: `mc-idle check`.
-//! * [`cli`], [`signals`], [`clock`], [`jitter`], [`error`]: the edges of the process.
+//! * [`cli`], [`signals`], [`clock`], [`jitter`], [`error`], [`wall_time`], [`whole_file`]: the edges of the process.
 //!
 //! Two promises outrank everything: a connected or joining player is never cut off, and an empty machine does stop.
 //! Unknown is never zero.
@@ -35,6 +37,7 @@ pub mod cloud;
 pub mod config;
 pub mod error;
 pub mod heartbeat;
+pub mod hold;
 pub mod host;
 pub mod idle;
 pub mod jitter;
@@ -45,4 +48,7 @@ pub mod sentence;
 pub mod service;
 pub mod signals;
 pub mod state_file;
+pub mod status;
 pub mod terminal;
+pub mod wall_time;
+pub mod whole_file;

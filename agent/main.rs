@@ -1,6 +1,6 @@
 //! Wires the parts together: arguments, configuration, the world, and then the service or the check.
 
-use std::io;
+use std::io::{self, IsTerminal, Write};
 use std::path::{Path, PathBuf};
 use std::process::{self, ExitCode};
 use std::time::Duration;
@@ -13,12 +13,16 @@ use mc_idle::cloud::DryRun;
 use mc_idle::config::{self, Settings};
 use mc_idle::error::chain;
 use mc_idle::heartbeat::writer;
+use mc_idle::hold::{self, HoldSources};
 use mc_idle::host::{ThisHost, probe};
 use mc_idle::journal::{Journal, Scribe};
 use mc_idle::notify::Systemd;
 use mc_idle::service::{Service, World};
 use mc_idle::state_file::Keeper;
-use mc_idle::{check, signals};
+use mc_idle::status::publisher::Publisher;
+use mc_idle::status::screen::{self, Style};
+use mc_idle::status::view_file::{self, Picture};
+use mc_idle::{check, sentence, signals};
 use tokio::runtime::{Builder, Runtime};
 use tokio::sync::{mpsc, watch};
 
@@ -36,6 +40,9 @@ fn main() -> ExitCode {
             Ok(settings) => check(&settings, offline),
             Err(error) => refuse(&error, EXIT_CONFIG),
         },
+        Command::Status { json, watch } => status(json, watch),
+        Command::Hold { duration, reason } => hold(duration, &reason),
+        Command::Release => release(),
         Command::ProbeMount { path } => probe::helper(&path),
     }
 }
@@ -81,6 +88,9 @@ async fn serve(settings: Settings, config: Option<PathBuf>, dry_run: bool, journ
     let boot_id = boot_id();
     let (keeper, memory) =
         Keeper::open(&runtime_directory(), boot_id.as_deref(), clock::slept(), clock.now(), &journal)?;
+    let publisher = Publisher::start(&runtime_directory())?;
+    let mut holds = HoldSources { folder: runtime_directory(), boot_id: in_heartbeat(boot_id.clone()) };
+    let boot = in_heartbeat(boot_id.clone());
     let (heart, heartbeats) = writer::pair(settings.heartbeat.clone(), clock);
     let (scout, aws, link) = Scout::new(settings.aws.clone(), in_heartbeat(boot_id));
     tokio::spawn(probe::run(own_program(), target_receiver, verdict_sender));
@@ -94,6 +104,9 @@ async fn serve(settings: Settings, config: Option<PathBuf>, dry_run: bool, journ
         slept: clock::slept,
         memory,
         keeper,
+        boot_id: boot,
+        publisher,
+        holds: Box::new(move |now| holds.in_force(now)),
         heart,
         health,
         news,
@@ -135,6 +148,77 @@ fn check(settings: &Settings, offline: bool) -> ExitCode {
         Ok(true) => ExitCode::SUCCESS,
         Ok(false) => ExitCode::from(EXIT_FAILED),
         Err(error) => refuse(&error, EXIT_INTERNAL),
+    }
+}
+
+fn status(json: bool, watch: bool) -> ExitCode {
+    let colour = io::stdout().is_terminal() && std::env::var_os("NO_COLOR").is_none_or(|value| value.is_empty());
+    let look = || view_file::read(&runtime_directory(), boot_id().as_deref(), Clock::start().now());
+    let code = |picture: &Picture| match picture {
+        Picture::Fresh(_) => ExitCode::SUCCESS,
+        Picture::Stale { .. } => ExitCode::from(EXIT_FAILED),
+    };
+    if watch {
+        let watched = runtime().map(|runtime| {
+            runtime.block_on(async {
+                loop {
+                    let screen = match look() {
+                        Ok(picture) => screen::draw(&picture, Style { colour }, clock::wall()),
+                        Err(error) => format!("mc-idle: {}\n", chain(&error)),
+                    };
+                    // Home, and whatever stands below the new screen is cleared (ECMA-48).
+                    if write!(io::stdout(), "\x1b[H\x1b[2J{screen}").and_then(|()| io::stdout().flush()).is_err() {
+                        return;
+                    }
+                    tokio::time::sleep(Duration::from_secs(1)).await;
+                }
+            });
+        });
+        return watched.map_or_else(|error| refuse(&error, EXIT_INTERNAL), |()| ExitCode::SUCCESS);
+    }
+    match look() {
+        Err(error) => refuse(&error, EXIT_FAILED),
+        Ok(picture) => {
+            let text = match &picture {
+                Picture::Fresh(status) | Picture::Stale { status, .. } if json => {
+                    // Only maps with keys that are not text and failing Serialize impls make this fail.
+                    serde_json::to_string_pretty(status).unwrap_or_default() + "\n"
+                }
+                picture => screen::draw(picture, Style { colour }, clock::wall()),
+            };
+            // Whoever reads it may have had enough.
+            let _ = io::stdout().write_all(text.as_bytes());
+            if json && matches!(picture, Picture::Stale { .. }) {
+                eprintln!("mc-idle: the agent does not answer: this is old");
+            }
+            code(&picture)
+        }
+    }
+}
+
+fn hold(duration: Duration, reason: &str) -> ExitCode {
+    let until = Clock::start().now().plus(duration);
+    match hold::place(&runtime_directory(), &in_heartbeat(boot_id()), until, reason) {
+        Ok(()) => {
+            let end = clock::wall().checked_add(duration).map(|end| end.strftime(" (%Y-%m-%d %H:%M UTC)").to_string());
+            println!("held for {}{}: {reason}", sentence::in_words(duration), end.unwrap_or_default());
+            ExitCode::SUCCESS
+        }
+        Err(error) => refuse(&error, EXIT_FAILED),
+    }
+}
+
+fn release() -> ExitCode {
+    match hold::release(&runtime_directory()) {
+        Ok(true) => {
+            println!("released");
+            ExitCode::SUCCESS
+        }
+        Ok(false) => {
+            println!("there was no hold");
+            ExitCode::SUCCESS
+        }
+        Err(error) => refuse(&error, EXIT_FAILED),
     }
 }
 

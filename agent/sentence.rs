@@ -11,10 +11,11 @@ use jiff::Timestamp;
 
 use crate::config::Settings;
 use crate::config::settings::StopAction;
+use crate::hold::{self, Hold, Source};
 use crate::idle::view::{State, View, Wait};
 use crate::idle::window::Clock;
 use crate::idle::{Efs, rule::Refusal};
-use crate::metadata::{Caution, Notice};
+use crate::metadata::{Caution, Identity, Notice};
 
 /// What the sentence needs to know beside the view.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -37,6 +38,10 @@ pub struct Circumstances {
     pub cautions: BTreeSet<Caution>,
     /// EC2 takes the instance back.
     pub notice: Option<Notice>,
+    /// Which instance this is.
+    pub identity: Option<Identity>,
+    /// Who holds the instance.
+    pub holds: Vec<Hold>,
 }
 
 impl Circumstances {
@@ -53,6 +58,8 @@ impl Circumstances {
             heartbeat_trouble: None,
             cautions: BTreeSet::new(),
             notice: None,
+            identity: None,
+            holds: Vec::new(),
         };
         circumstances.set(settings);
         circumstances
@@ -81,6 +88,12 @@ pub fn sentence(view: &View, circumstances: &Circumstances, wall: Timestamp) -> 
     if view.state == State::Ended {
         return text;
     }
+    if let Some(hold) = hold::longest(&circumstances.holds) {
+        let _ = write!(text, " {}", held(hold, wall));
+        if circumstances.holds.len() > 1 {
+            let _ = write!(text, " There are {} holds in all.", circumstances.holds.len());
+        }
+    }
     if circumstances.dry_run {
         text.push_str(" Dry run: nothing is asked of AWS.");
     }
@@ -99,6 +112,20 @@ pub fn sentence(view: &View, circumstances: &Circumstances, wall: Timestamp) -> 
         let _ = write!(text, " {caution}");
     }
     text
+}
+
+/// A hold, in a sentence.
+#[must_use]
+pub fn held(hold: &Hold, wall: Timestamp) -> String {
+    let until = hold.left.and_then(|left| wall.checked_add(left).ok());
+    let until = until.map_or_else(String::new, |until| format!(" until {}", until.strftime("%Y-%m-%d %H:%M UTC")));
+    let what = match hold.source {
+        Source::Operator => "Held",
+        Source::Inhibitor => "Held by an inhibitor lock",
+        Source::Ssh => "Held by an SSH session",
+        Source::Parameter => "Held from afar",
+    };
+    format!("{what}{until}: {}.", hold.reason)
 }
 
 /// What EC2 said when it was asked for permission in advance.
@@ -153,6 +180,7 @@ pub fn headline(view: &View, circumstances: &Circumstances, wall: Timestamp) -> 
                     };
                     format!("The {name} of {window} is over, but {trouble}; the {verb} waits {patience}.")
                 }
+                Wait::Hold => format!("The {name} of {window} is over, but the {verb} waits for the end of a hold."),
                 Wait::Reclaim => format!("The {name} of {window} is over; the {verb} is left to EC2."),
                 Wait::Joining => format!(
                     "The {name} of {window} is over, but a connection to {ports} is open that may be a player \
@@ -196,6 +224,9 @@ fn forecast(view: &View, circumstances: &Circumstances, wall: Timestamp) -> Stri
         StopAction::Terminate => "is terminated",
     };
     match view.stop_in {
+        _ if !circumstances.holds.is_empty() => {
+            format!("this instance {action} when the hold ends and the window is over")
+        }
         Some(left) => {
             let at = wall.checked_add(left).unwrap_or(wall).strftime("%H:%M UTC");
             format!("this instance {action} in {} ({at})", in_words(left))

@@ -5,24 +5,29 @@
 
 use std::time::Duration;
 
+use jiff::Timestamp;
 use tokio::sync::{mpsc, watch};
 use tokio::time;
 
 use crate::announcer::Announcer;
-use crate::clock::{Clock, SLEEP};
+use crate::clock::{self, Clock, SLEEP};
 use crate::cloud::{Cloud, News};
 use crate::config::settings::StopAction;
 use crate::config::{ConfigError, Settings};
 use crate::heartbeat::{Heart, PutError};
-use crate::host::Host;
+use crate::hold::Hold;
 use crate::host::mountinfo::Mount;
 use crate::host::probe::{Target, Verdict};
+use crate::host::{Host, Sample};
 use crate::idle::rule::Refusal;
-use crate::idle::{Action, Efs, Memory, Moment, Reading, Rule, State, Ticket, View};
+use crate::idle::{Action, Efs, Memory, Moment, Reading, Rule, Seen, State, Ticket, View};
 use crate::jitter::jitter;
 use crate::journal::Journal;
 use crate::notify::Supervisor;
 use crate::state_file::Keeper;
+use crate::status::Status;
+use crate::status::publisher::Publisher;
+use crate::status::record::Subject;
 
 /// How long a stop waits for its final heartbeat.
 const LAST_HEARTBEAT: Duration = Duration::from_secs(5);
@@ -58,6 +63,12 @@ pub struct World<H, S> {
     pub memory: Option<Memory>,
     /// Keeps what the next one has to know.
     pub keeper: Keeper,
+    /// The kernel's id of this boot.
+    pub boot_id: String,
+    /// Where the picture for `mc-idle status` goes.
+    pub publisher: Publisher,
+    /// Who holds the instance, and what of that cannot be taken up.
+    pub holds: Box<dyn FnMut(Moment) -> (Vec<Hold>, Option<String>) + Send>,
     /// Where heartbeats go.
     pub heart: Heart,
     /// How writing them went.
@@ -97,6 +108,8 @@ pub struct Service<H, C: Cloud, S> {
     next_ping: Option<Moment>,
     slept: Duration,
     mount: Mount,
+    last: Sample,
+    heartbeat_written: Option<Timestamp>,
     ready: bool,
 }
 
@@ -118,6 +131,8 @@ impl<H: Host, C: Cloud, S: Supervisor> Service<H, C, S> {
             next_ping: world.supervisor.watchdog().map(|_| now),
             slept: (world.slept)(),
             mount: Mount::Missing(String::new()),
+            last: Sample::of(Reading::Seen(Seen::default())),
+            heartbeat_written: None,
             ready: false,
             settings,
             cloud,
@@ -158,9 +173,10 @@ impl<H: Host, C: Cloud, S: Supervisor> Service<H, C, S> {
 
     fn sample(&mut self, now: Moment) {
         self.notice_sleep();
-        let (reading, _) = self.world.host.sample(&self.settings.scope);
+        self.last = self.world.host.sample(&self.settings.scope);
         let efs = self.look_for_efs();
-        let actions = self.rule.observe(now, &reading, efs);
+        self.look_for_holds(now);
+        let actions = self.rule.observe(now, &self.last.reading, efs);
         self.world.keeper.keep(self.rule.memory(), self.slept);
         let preparing = actions.iter().any(|action| matches!(action, Action::Prepare(_)));
         for action in actions {
@@ -223,6 +239,13 @@ impl<H: Host, C: Cloud, S: Supervisor> Service<H, C, S> {
         state
     }
 
+    fn look_for_holds(&mut self, now: Moment) {
+        let (holds, trouble) = (self.world.holds)(now);
+        self.rule.hold(!holds.is_empty());
+        self.announcer.hold_trouble(trouble);
+        self.announcer.holds(holds);
+    }
+
     fn prepare(&mut self, ticket: Ticket, now: Moment) {
         let report = self.announcer.report(&self.rule.view(now));
         let (heart, cloud, action) = (self.world.heart.clone(), self.cloud.clone(), self.settings.action);
@@ -254,6 +277,7 @@ impl<H: Host, C: Cloud, S: Supervisor> Service<H, C, S> {
 
     fn last_look(&mut self, ticket: Ticket, action: StopAction, provision: C::Provision) {
         self.notice_sleep();
+        self.look_for_holds(self.world.clock.now());
         let (own, witness) = self.both_witnesses();
         let now = self.world.clock.now();
         match self.rule.last_look(ticket, now, &own, &witness, jitter()) {
@@ -274,8 +298,8 @@ impl<H: Host, C: Cloud, S: Supervisor> Service<H, C, S> {
     fn both_witnesses(&mut self) -> (Reading, Reading) {
         let scope = &self.settings.scope;
         let mut look = || {
-            let (own, landmarks) = self.world.host.sample(scope);
-            (own, self.world.host.witness(scope, landmarks))
+            let own = self.world.host.sample(scope);
+            (own.reading, self.world.host.witness(scope, own.landmarks))
         };
         let mut pair = look();
         for _ in 1..LOOKS {
@@ -308,6 +332,9 @@ impl<H: Host, C: Cloud, S: Supervisor> Service<H, C, S> {
     }
 
     fn on_health(&mut self, health: Result<(), PutError>) {
+        if health.is_ok() {
+            self.heartbeat_written = Some(clock::wall());
+        }
         if self.announcer.heartbeats(health) {
             self.show_and_write();
         }
@@ -357,6 +384,15 @@ impl<H: Host, C: Cloud, S: Supervisor> Service<H, C, S> {
         let view = self.rule.view(now);
         self.world.supervisor.status(&self.announcer.sentence(&view));
         self.announcer.changes(&view, &self.mount, self.world.verdict.borrow().as_ref());
+        let subject = Subject {
+            settings: &self.settings,
+            circumstances: self.announcer.circumstances(),
+            rule: &self.rule,
+            sample: &self.last,
+            heartbeat_written: self.heartbeat_written,
+            boot_id: &self.world.boot_id,
+        };
+        self.world.publisher.publish(&Status::new(&subject, now, clock::wall()));
         view
     }
 }

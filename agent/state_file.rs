@@ -22,6 +22,7 @@ use crate::error::chain;
 use crate::idle::window::{Clock, Running};
 use crate::idle::{Memory, Moment, Socket};
 use crate::journal::{Journal, Kind};
+use crate::whole_file;
 
 /// The file's name.
 pub const NAME: &str = "state.json";
@@ -229,7 +230,7 @@ struct Pen {
 impl Pen {
     fn write(&mut self, text: &str) {
         let path = self.path.display();
-        match (replace(&self.path, text), self.failing) {
+        match (whole_file::replace(&self.path, text, 0o600), self.failing) {
             (Ok(()), false) | (Err(_), true) => {}
             (Ok(()), true) => {
                 self.failing = false;
@@ -243,13 +244,6 @@ impl Pen {
             }
         }
     }
-}
-
-/// The whole text or the old one: a reader and a crash never see a part of it.
-fn replace(path: &Path, text: &str) -> io::Result<()> {
-    let new = path.with_extension("json.new");
-    fs::write(&new, text)?;
-    fs::rename(&new, path)
 }
 
 /// Held for as long as the file is open (flock(2)), so that a second agent does not write into the first one's state.

@@ -33,12 +33,13 @@ use mc_idle::heartbeat::{PutError, Store};
 use mc_idle::host::mountinfo::Mount;
 use mc_idle::host::probe::{self, Target, Verdict};
 use mc_idle::host::tables::Landmarks;
-use mc_idle::host::{Host, ThisHost};
+use mc_idle::host::{Host, Sample, ThisHost};
 use mc_idle::idle::Reading;
 use mc_idle::journal::{Journal, Line};
 use mc_idle::notify::Supervisor;
 use mc_idle::service::{Service, Signal, World};
 use mc_idle::state_file::Keeper;
+use mc_idle::status::publisher::Publisher;
 use rustix::mount::{MountFlags, UnmountFlags};
 use support::{SOON, root};
 use tempfile::TempDir;
@@ -330,7 +331,7 @@ struct PretendedNfs {
 }
 
 impl Host for PretendedNfs {
-    fn sample(&mut self, scope: &Scope) -> (Reading, Landmarks) {
+    fn sample(&mut self, scope: &Scope) -> Sample {
         self.samples.fetch_add(1, Ordering::Relaxed);
         self.host.sample(scope)
     }
@@ -421,6 +422,9 @@ impl Agent {
             slept: || Duration::ZERO,
             memory: None,
             keeper: Keeper::none(),
+            boot_id: String::new(),
+            publisher: Publisher::none(),
+            holds: Box::new(|_| (Vec::new(), None)),
             heart,
             health,
             news,

@@ -22,9 +22,10 @@ use mc_idle::config::settings::{EfsSettings, Scope, StopAction};
 use mc_idle::config::{Settings, files};
 use mc_idle::heartbeat::writer::{self, Link};
 use mc_idle::heartbeat::{PutError, Store, record::Author};
-use mc_idle::host::Host;
+use mc_idle::hold::{Hold, Source};
 use mc_idle::host::mountinfo::Mount;
 use mc_idle::host::tables::Landmarks;
+use mc_idle::host::{Host, Sample};
 use mc_idle::idle::rule::Refusal;
 use mc_idle::idle::window::{self, Running};
 use mc_idle::idle::{Clearance, Memory, Reading, Seen, Socket};
@@ -33,6 +34,7 @@ use mc_idle::metadata::{Caution, Notice, ReclaimAction};
 use mc_idle::notify::Supervisor;
 use mc_idle::service::{Service, Signal, World};
 use mc_idle::state_file::Keeper;
+use mc_idle::status::publisher::Publisher;
 use tokio::sync::{mpsc, watch};
 use tokio::time::{self, Instant};
 
@@ -56,6 +58,7 @@ struct Outside {
     answers: VecDeque<Result<(), Refusal>>,
     request_hangs: bool,
     prepare_hangs: bool,
+    holds: Vec<Hold>,
     put_hangs: bool,
     put_error: Option<PutError>,
     heartbeats: Vec<serde_json::Value>,
@@ -87,12 +90,12 @@ fn seen(players: usize) -> Reading {
 }
 
 impl Host for Shared {
-    fn sample(&mut self, _: &Scope) -> (Reading, Landmarks) {
+    fn sample(&mut self, _: &Scope) -> Sample {
         let mut outside = self.get();
         outside.samples.push(Instant::now());
         let cause = outside.unreadable.then(|| Reading::Unknown("cannot read the table".to_owned()));
         let usual = cause.unwrap_or_else(|| seen(outside.players));
-        (outside.next.pop_front().unwrap_or(usual), Landmarks::default())
+        Sample::of(outside.next.pop_front().unwrap_or(usual))
     }
 
     fn witness(&mut self, _: &Scope, _: Landmarks) -> Reading {
@@ -209,6 +212,7 @@ impl Agent {
         });
         let slept = || SLEPT.with(std::cell::Cell::get);
         let load_text = Arc::clone(&text);
+        let held_by = outside.clone();
         let world = World {
             host: outside.clone(),
             supervisor: outside.clone(),
@@ -217,6 +221,9 @@ impl Agent {
             slept,
             memory,
             keeper: Keeper::none(),
+            boot_id: "boot".to_owned(),
+            publisher: Publisher::none(),
+            holds: Box::new(move |_| (held_by.get().holds.clone(), None)),
             heart,
             health,
             news,
@@ -565,4 +572,36 @@ async fn what_makes_a_stop_another_thing_here_is_told_once_and_stays_in_the_stat
     assert_eq!(agent.kinds().into_iter().filter(|kind| *kind == Kind::Caution).count(), 4);
     let why = agent.outside.get().heartbeats.last().unwrap()["why"].as_str().unwrap().to_owned();
     assert!(why.starts_with("Nobody plays on port 25565"), "{why}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_hold_delays_a_due_stop_until_its_end_and_the_clock_goes_on() {
+    let hold = |left| Hold { source: Source::Operator, reason: "nightly backup".to_owned(), left };
+    let agent = Agent::start(SETTINGS, Outside::default());
+    agent.minutes(5).await;
+    agent.outside.get().holds = vec![hold(Some(Duration::from_mins(20)))];
+    agent.minutes(2).await;
+    let status = agent.outside.get().status.clone();
+    assert!(status.contains("Held until ") && status.contains(": nightly backup."), "{status}");
+    agent.minutes(13).await;
+    assert_eq!(agent.requests(), 0);
+    let beat = agent.outside.get().heartbeats.last().unwrap().clone();
+    assert_eq!((&beat["state"], &beat["hold_reason"]), (&"due".into(), &"nightly backup".into()));
+    assert!(beat["held_until"].is_string());
+    agent.outside.get().holds.clear();
+    agent.seconds(6).await;
+    assert_eq!(agent.requests(), 1, "no window runs again");
+    assert_eq!(agent.kinds().into_iter().filter(|kind| *kind == Kind::Hold).count(), 2, "it came and it went");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_hold_that_comes_while_a_stop_is_prepared_calls_it_off() {
+    let agent = Agent::start(SETTINGS, Outside { prepare_hangs: true, ..Outside::default() });
+    agent.minutes(16).await;
+    let hold = Hold { source: Source::Inhibitor, reason: "backup".to_owned(), left: None };
+    agent.outside.get().holds = vec![hold];
+    agent.seconds(10).await;
+    let status = agent.outside.get().status.clone();
+    assert!(status.contains("waits for the end of a hold") && status.contains("an inhibitor lock"), "{status}");
+    assert_eq!(agent.requests(), 0);
 }

@@ -23,7 +23,7 @@ use mc_idle::config::Settings;
 use mc_idle::config::settings::Scope;
 use mc_idle::host::netlink::{self, WitnessError};
 use mc_idle::host::tables::{Landmarks, Rows};
-use mc_idle::host::{Host, ThisHost};
+use mc_idle::host::{Host, Sample, ThisHost};
 use mc_idle::idle::census::{BACKLOG_GRACE, Census, Counts};
 use mc_idle::idle::{Moment, Reading, Seen, Socket};
 use proptest::prelude::*;
@@ -65,7 +65,7 @@ fn seen(reading: Reading) -> Seen {
 /// What each witness sees, the tables first.
 fn looks(scope: &Scope) -> [Seen; 2] {
     let mut host = ThisHost::below(Path::new("/"));
-    let (tables, landmarks) = host.sample(scope);
+    let Sample { reading: tables, landmarks, .. } = host.sample(scope);
     [seen(tables), seen(host.witness(scope, landmarks))]
 }
 
@@ -310,7 +310,7 @@ fn a_witness_that_does_not_see_every_listener_is_not_believed() {
     let mut host = ThisHost::below(Path::new("/"));
     let landmarks = |ipv4, ipv6| Landmarks { ipv4, ipv6 };
     let rows = |listening, established| Rows { listening, established };
-    assert_eq!(host.sample(&scope).1, landmarks(rows(1, 0), rows(1, 0)));
+    assert_eq!(host.sample(&scope).landmarks, landmarks(rows(1, 0), rows(1, 0)));
     assert!(netlink::read(&scope, landmarks(rows(1, 0), rows(1, 0))).is_ok());
     for expected in [
         landmarks(rows(0, 0), rows(1, 0)),

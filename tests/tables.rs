@@ -31,9 +31,11 @@ fn description(root: &Path) -> String {
     }
     let mut host = ThisHost::below(root);
     let mut text = String::new();
-    match host.sample(&settings.scope) {
-        (Reading::Unknown(why), _) => writeln!(text, "unknown: {}", on_one_line(&why)).unwrap(),
-        (Reading::Seen(mut seen), landmarks) => {
+    let sample = host.sample(&settings.scope);
+    let landmarks = sample.landmarks;
+    match sample.reading {
+        Reading::Unknown(why) => writeln!(text, "unknown: {}", on_one_line(&why)).unwrap(),
+        Reading::Seen(mut seen) => {
             seen.sockets.sort();
             let server = if seen.listener { "a server" } else { "no server" };
             writeln!(text, "{server}, {} listening in all", landmarks.ipv4.listening + landmarks.ipv6.listening)
@@ -202,7 +204,7 @@ impl Watched {
 
     fn read(&self) -> Reading {
         let scope = Scope { containers: false, ..Settings::default().scope };
-        ThisHost::below(self.root.path()).sample(&scope).0
+        ThisHost::below(self.root.path()).sample(&scope).reading
     }
 
     fn sample(&mut self) -> Vec<Action> {

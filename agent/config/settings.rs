@@ -91,6 +91,12 @@ pub struct EfsSettings {
 pub struct ParameterName(pub(super) String);
 
 impl ParameterName {
+    /// The name with `{instance_id}` in it.
+    #[must_use]
+    pub fn as_written(&self) -> &str {
+        &self.0
+    }
+
     /// The name for this instance.
     #[must_use]
     pub fn of(&self, instance_id: &str) -> String {

@@ -2,10 +2,13 @@
 
 use std::time::Duration;
 
-use jiff::{RoundMode, Timestamp, TimestampRound, Unit};
+use jiff::Timestamp;
 use serde::Serialize;
 
+use crate::hold::{self, Hold};
 use crate::idle::View;
+use crate::status::record::stop_at;
+use crate::wall_time::rfc3339;
 
 /// The longest record, in bytes.
 pub const LONGEST: usize = 1023;
@@ -25,6 +28,8 @@ pub struct Report {
     pub window: Option<Duration>,
     /// When the stop is due.
     pub stop_at: Option<Timestamp>,
+    /// Who holds the instance for longest.
+    pub hold: Option<Hold>,
     /// The word for the EFS mount.
     pub efs: &'static str,
     /// EC2 takes the instance back: not a field of its own, but a reader has to know at once.
@@ -36,14 +41,15 @@ pub struct Report {
 impl Report {
     /// The report of `view`, with its sentence.
     #[must_use]
-    pub fn new(view: &View, why: String, reclaimed: bool, wall: Timestamp) -> Self {
+    pub fn new(view: &View, holds: &[Hold], why: String, reclaimed: bool, wall: Timestamp) -> Self {
         Report {
             state: view.state.word(),
             players: view.counts.map(|counts| counts.players),
             young: view.counts.map(|counts| counts.young),
             idle: view.running.map(|running| running.elapsed),
             window: view.window,
-            stop_at: view.stop_in.and_then(|left| wall.checked_add(left).ok()),
+            stop_at: stop_at(view, holds, wall),
+            hold: hold::longest(holds).cloned(),
             efs: view.efs.word(),
             reclaimed,
             why,
@@ -60,6 +66,7 @@ impl Report {
             idle: None,
             window: None,
             stop_at: None,
+            hold: None,
             efs,
             reclaimed: false,
             why,
@@ -101,16 +108,7 @@ struct Record<'a> {
 /// `why` is shortened until the whole fits. Braces in it become parentheses: SSM refuses a value with `{{`.
 #[must_use]
 pub fn text(report: &Report, author: &Author, at: Timestamp, next_by: Timestamp) -> String {
-    let mut why: String = report
-        .why
-        .chars()
-        .map(|char| match char {
-            '{' => '(',
-            '}' => ')',
-            _ if char.is_control() => ' ',
-            _ => char,
-        })
-        .collect();
+    let mut why = harmless(&report.why);
     loop {
         let record = Record {
             v: 1,
@@ -123,8 +121,8 @@ pub fn text(report: &Report, author: &Author, at: Timestamp, next_by: Timestamp)
             idle_seconds: report.idle.map(|idle| idle.as_secs()),
             window_seconds: report.window.map(|window| window.as_secs()),
             stop_at: report.stop_at.map(rfc3339),
-            held_until: None,
-            hold_reason: None,
+            held_until: report.hold.as_ref().and_then(|hold| at.checked_add(hold.left?).ok()).map(rfc3339),
+            hold_reason: report.hold.as_ref().map(|hold| harmless(&hold.reason)),
             efs: report.efs,
             why: &why,
             at: rfc3339(at),
@@ -141,10 +139,14 @@ pub fn text(report: &Report, author: &Author, at: Timestamp, next_by: Timestamp)
     }
 }
 
-/// RFC 3339, UTC, whole seconds, never in the future.
-fn rfc3339(time: Timestamp) -> String {
-    let floor = TimestampRound::new().smallest(Unit::Second).mode(RoundMode::Floor);
-    time.round(floor).unwrap_or(time).to_string()
+fn harmless(text: &str) -> String {
+    let harmless = |char: char| match char {
+        '{' => '(',
+        '}' => ')',
+        _ if char.is_control() => ' ',
+        _ => char,
+    };
+    text.chars().map(harmless).collect()
 }
 
 #[cfg(test)]
@@ -167,6 +169,7 @@ mod tests {
             idle: Some(Duration::from_secs_f64(61.9)),
             window: Some(Duration::from_secs(900)),
             stop_at: Some("2026-11-22T21:40:00.4Z".parse().unwrap()),
+            hold: None,
             efs: "mounted",
             reclaimed: false,
             why,

@@ -14,7 +14,7 @@ use procfs::net::{TcpNetEntry, TcpState};
 
 use super::tables::{self, Listener, TableError};
 use crate::config::settings::Scope;
-use crate::idle::Seen;
+use crate::idle::{Seen, Socket};
 
 /// A container's id, as Docker, Podman and containerd write it into the name of its control group.
 const ID_DIGITS: usize = 64;
@@ -50,6 +50,8 @@ pub enum ContainersError {
 pub struct Containers {
     /// What is about a Minecraft port, in all of them.
     pub seen: Seen,
+    /// Connections on a Minecraft port whose peers are ignored.
+    pub ignored: Vec<Socket>,
     /// How many network namespaces were read.
     pub read: usize,
     /// Somebody from outside is connected to another port that a container listens on.
@@ -110,14 +112,15 @@ pub fn look(proc: &Path, scope: &Scope) -> Result<Containers, ContainersError> {
 impl Containers {
     /// Whether there were any tables: the process may have ended.
     fn read_tables(&mut self, net: &Path, scope: &Scope) -> Result<bool, ContainersError> {
-        let mut seen = Seen::default();
+        let (mut seen, mut ignored) = (Seen::default(), Vec::new());
         let (mut listening, mut visited) = (BTreeSet::new(), BTreeSet::new());
         let each = |row: &TcpNetEntry, _| {
             let port = row.local_address.port();
             match (&row.state, scope.covers(row.local_address)) {
                 (TcpState::Listen, true) => seen.listener = true,
                 (TcpState::Established, true) => {
-                    seen.sockets.extend(tables::socket(scope, row.local_address, row.remote_address, row.inode));
+                    let socket = tables::socket(row.local_address, row.remote_address, row.inode);
+                    if scope.ignores(socket.peer.ip()) { &mut ignored } else { &mut seen.sockets }.push(socket);
                 }
                 (TcpState::Listen, false) => drop(listening.insert(port)),
                 (TcpState::Established, false) if !row.remote_address.ip().to_canonical().is_loopback() => {
@@ -134,6 +137,7 @@ impl Containers {
         self.read += 1;
         self.seen.listener |= seen.listener;
         self.seen.sockets.append(&mut seen.sockets);
+        self.ignored.append(&mut ignored);
         self.busy_elsewhere |= !listening.is_disjoint(&visited);
         Ok(true)
     }

@@ -14,17 +14,42 @@ pub mod probe;
 pub mod published;
 pub mod tables;
 
+use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
+use containers::Containers;
+
 use crate::config::settings::{EfsSettings, Scope};
-use crate::idle::{Reading, Seen};
+use crate::error::chain;
+use crate::idle::{Reading, Seen, Socket};
 use mountinfo::Mount;
 use tables::Landmarks;
 
+/// One look at the sockets of a host.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Sample {
+    /// What the rule goes by.
+    pub reading: Reading,
+    /// What the second witness has to see as well.
+    pub landmarks: Landmarks,
+    /// Connections whose peers are ignored: only to be told of.
+    pub ignored: Vec<Socket>,
+    /// Connections to a server in a container, ignored or not.
+    pub in_containers: BTreeSet<Socket>,
+}
+
+impl Sample {
+    /// A look that shows just `reading`.
+    #[must_use]
+    pub fn of(reading: Reading) -> Self {
+        Sample { reading, landmarks: Landmarks::default(), ignored: Vec::new(), in_containers: BTreeSet::new() }
+    }
+}
+
 /// What the agent asks a host. A test gives one of its own.
 pub trait Host {
-    /// Reads the socket tables once, and says what the second witness has to see as well.
-    fn sample(&mut self, scope: &Scope) -> (Reading, Landmarks);
+    /// Reads the socket tables once.
+    fn sample(&mut self, scope: &Scope) -> Sample;
     /// Asks the second witness.
     fn witness(&mut self, scope: &Scope, landmarks: Landmarks) -> Reading;
     /// Looks for the mount.
@@ -46,14 +71,22 @@ impl ThisHost {
 }
 
 impl Host for ThisHost {
-    fn sample(&mut self, scope: &Scope) -> (Reading, Landmarks) {
-        match tables::read(&self.proc.join("self/net"), scope) {
-            Ok(tables) => {
-                let landmarks = tables.landmarks;
-                (reading(published::weigh(tables, || containers::look(&self.proc, scope), scope)), landmarks)
-            }
-            Err(error) => (reading(Err::<Seen, _>(error)), Landmarks::default()),
+    fn sample(&mut self, scope: &Scope) -> Sample {
+        let mut host = match tables::read(&self.proc.join("self/net"), scope) {
+            Ok(tables) => tables,
+            Err(error) => return Sample::of(Reading::Unknown(chain(&error))),
+        };
+        let (containers, trouble) = match containers::look(&self.proc, scope) {
+            Ok(containers) => (containers, None),
+            Err(error) => (Containers::default(), Some(error)),
+        };
+        let reading = reading(published::weigh(&host, trouble.map_or(Ok(&containers), Err), scope));
+        let mut in_containers = BTreeSet::new();
+        if scope.containers {
+            in_containers.extend(containers.seen.sockets.iter().chain(&containers.ignored));
+            host.ignored.extend(containers.ignored);
         }
+        Sample { reading, landmarks: host.landmarks, ignored: host.ignored, in_containers }
     }
 
     fn witness(&mut self, scope: &Scope, landmarks: Landmarks) -> Reading {
@@ -65,7 +98,7 @@ impl Host for ThisHost {
             return Reading::Seen(netlink);
         }
         // netlink tells of the own network only. The containers are read a second time instead.
-        reading(containers::look(&self.proc, scope).map(|containers| published::both(netlink, containers.seen)))
+        reading(containers::look(&self.proc, scope).map(|containers| published::both(&netlink, &containers.seen)))
     }
 
     fn mount(&mut self, efs: &EfsSettings) -> Mount {
@@ -76,6 +109,6 @@ impl Host for ThisHost {
 fn reading<E: std::error::Error>(result: Result<Seen, E>) -> Reading {
     match result {
         Ok(seen) => Reading::Seen(seen),
-        Err(error) => Reading::Unknown(crate::error::chain(&error)),
+        Err(error) => Reading::Unknown(chain(&error)),
     }
 }

@@ -48,7 +48,10 @@ pub fn read(scope: &Scope, landmarks: Landmarks) -> Result<Seen, WitnessError> {
         if scope.covers(local) {
             match tcp.state {
                 TcpState::Listen => seen.listener = true,
-                TcpState::Established => seen.sockets.extend(socket(scope, local, peer, inode.into())),
+                TcpState::Established => {
+                    let socket = socket(local, peer, inode.into());
+                    seen.sockets.extend((!scope.ignores(socket.peer.ip())).then_some(socket));
+                }
                 _ => {}
             }
         }

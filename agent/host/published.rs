@@ -1,4 +1,4 @@
-//! What the host's tables mean when a port on it may be published for a container. Pure, but for the look into containers.
+//! What the host's tables mean when a port on it may be published for a container. Pure.
 //!
 //! A container's engine may listen on the host's port itself. That is no server: it listens whether the server in the
 //! container does or not, and the players whom it lets in do not show on the host. So an empty host table beside such a
@@ -45,27 +45,27 @@ pub enum PublishedError {
     },
 }
 
-/// What `host` shows together with what `look` shows of the containers.
+/// What `host` shows together with what is known of the containers.
 ///
 /// # Errors
 /// Why a container may hold players who are not seen.
 pub fn weigh(
-    host: Tables,
-    look: impl FnOnce() -> Result<Containers, ContainersError>,
+    host: &Tables,
+    containers: Result<&Containers, ContainersError>,
     scope: &Scope,
 ) -> Result<Seen, PublishedError> {
-    let containers = match look() {
+    let containers = match containers {
         Ok(containers) => containers,
         Err(error) if scope.containers => return Err(error.into()),
         // Whoever sets it says that there is no container to be looked at.
-        Err(_) => return Ok(host.seen),
+        Err(_) => return Ok(host.seen.clone()),
     };
     let publishes = |listener: &Listener| containers.may_publish(*listener, &host.listeners);
     let published = host.listeners.iter().any(publishes);
     let server_on_the_host = !host.listeners.iter().all(publishes);
     let server_inside = containers.seen.listener;
     let ports = || scope.in_words();
-    let counted = if scope.containers { both(host.seen, containers.seen) } else { host.seen };
+    let counted = if scope.containers { both(&host.seen, &containers.seen) } else { host.seen.clone() };
     match (server_on_the_host, server_inside) {
         (true, _) => Ok(counted),
         (false, true) if scope.containers => Ok(counted),
@@ -79,8 +79,9 @@ pub fn weigh(
 
 /// What two network namespaces show together.
 #[must_use]
-pub fn both(one: Seen, other: Seen) -> Seen {
-    let mut sockets = one.sockets;
-    sockets.extend(other.sockets);
-    Seen { listener: one.listener || other.listener, sockets }
+pub fn both(one: &Seen, other: &Seen) -> Seen {
+    Seen {
+        listener: one.listener || other.listener,
+        sockets: one.sockets.iter().chain(&other.sockets).copied().collect(),
+    }
 }

@@ -102,7 +102,9 @@ pub struct Listener {
 pub struct Tables {
     /// What is about a Minecraft port.
     pub seen: Seen,
-    /// The LISTEN rows among that.
+    /// Connections on a Minecraft port whose peers are ignored.
+    pub ignored: Vec<Socket>,
+    /// The LISTEN rows on a Minecraft port.
     pub listeners: Vec<Listener>,
     /// How many rows there are on any port.
     pub landmarks: Landmarks,
@@ -119,7 +121,9 @@ impl Tables {
                     self.listeners.push(Listener { port: row.local_address.port(), uid: row.uid, ipv4 });
                 }
                 TcpState::Established => {
-                    self.seen.sockets.extend(socket(scope, row.local_address, row.remote_address, row.inode));
+                    let socket = socket(row.local_address, row.remote_address, row.inode);
+                    let ignored = scope.ignores(socket.peer.ip());
+                    if ignored { &mut self.ignored } else { &mut self.seen.sockets }.push(socket);
                 }
                 _ => {}
             }
@@ -185,11 +189,10 @@ pub fn parse(mut table: impl BufRead, path: &Path, mut each: impl FnMut(&TcpNetE
     }
 }
 
-/// An ESTABLISHED row, in canonical form, unless its peer is ignored.
-pub(super) fn socket(scope: &Scope, local: SocketAddr, peer: SocketAddr, inode: u64) -> Option<Socket> {
+/// An ESTABLISHED row, in canonical form.
+pub(super) fn socket(local: SocketAddr, peer: SocketAddr, inode: u64) -> Socket {
     let canonical = |address: SocketAddr| SocketAddr::new(IpAddr::to_canonical(&address.ip()), address.port());
-    let (local, peer) = (canonical(local), canonical(peer));
-    (!scope.ignores(peer.ip())).then_some(Socket { local, peer, inode: NonZeroU64::new(inode) })
+    Socket { local: canonical(local), peer: canonical(peer), inode: NonZeroU64::new(inode) }
 }
 
 enum RowEnd {

@@ -1,9 +1,10 @@
 //! How old each connection is, and so what it counts as.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use super::sample::{Moment, Seen, Socket};
+use super::view::{Connection, Standing};
 
 /// A connection that the server has not accepted holds off a stop for this long after it was first seen.
 /// Longer, and it is the backlog of a frozen server, not a player joining.
@@ -56,21 +57,41 @@ impl Census {
     /// Counts `seen` with the ages known so far; a socket never seen before is new.
     #[must_use]
     pub fn count(&self, now: Moment, seen: &Seen, min_connection: Duration) -> Counts {
-        let distinct: BTreeMap<Socket, Duration> =
-            seen.sockets.iter().map(|socket| (*socket, now.since(self.first_seen(socket, now)))).collect();
+        let distinct: BTreeSet<Socket> = seen.sockets.iter().copied().collect();
         let mut counts = Counts::default();
-        for (socket, age) in distinct {
-            match socket.inode {
-                Some(_) if age >= min_connection => counts.players += 1,
-                Some(_) => counts.young += 1,
-                None if age < BACKLOG_GRACE => counts.joining += 1,
-                None => {}
+        for socket in distinct {
+            match standing(&socket, self.age(&socket, now), min_connection) {
+                Standing::Player => counts.players += 1,
+                Standing::Young => counts.young += 1,
+                Standing::Joining => counts.joining += 1,
+                Standing::Backlog => {}
             }
         }
         counts
     }
 
+    /// Every connection of the last readable sample.
+    pub fn connections(&self, now: Moment, min_connection: Duration) -> impl Iterator<Item = Connection> {
+        self.first_seen.keys().map(move |socket| {
+            let age = self.age(socket, now);
+            Connection { socket: *socket, age, standing: standing(socket, age, min_connection) }
+        })
+    }
+
+    fn age(&self, socket: &Socket, now: Moment) -> Duration {
+        now.since(self.first_seen(socket, now))
+    }
+
     fn first_seen(&self, socket: &Socket, now: Moment) -> Moment {
         self.first_seen.get(socket).copied().unwrap_or(now)
+    }
+}
+
+fn standing(socket: &Socket, age: Duration, min_connection: Duration) -> Standing {
+    match socket.inode {
+        Some(_) if age >= min_connection => Standing::Player,
+        Some(_) => Standing::Young,
+        None if age < BACKLOG_GRACE => Standing::Joining,
+        None => Standing::Backlog,
     }
 }

@@ -6,7 +6,7 @@ use super::backoff::{self, Jitter};
 use super::census::{Census, Counts};
 use super::memory::Memory;
 use super::sample::{Efs, Moment, Reading, Seen};
-use super::view::{State, View, Wait};
+use super::view::{Connection, State, View, Wait};
 use super::window::{Clock, Finding, Running, Window};
 
 /// An accepted stop that has not ended the machine after this long is asked for again.
@@ -133,6 +133,8 @@ pub struct Rule {
     efs: Efs,
     /// How long the due stop has waited for EFS so far.
     efs_waited: Duration,
+    /// Somebody holds the instance.
+    held: bool,
     /// When EC2 first said that it takes the instance back.
     reclaimed: Option<Moment>,
     phase: Phase,
@@ -152,6 +154,7 @@ impl Rule {
             blind: None,
             efs: Efs::Off,
             efs_waited: Duration::ZERO,
+            held: false,
             reclaimed: None,
             phase: Phase::Watching,
             failures: 0,
@@ -184,7 +187,7 @@ impl Rule {
 
     /// Forgets all that was seen: the machine has slept, so this is another evening. What EC2 has said still holds.
     pub fn start_afresh(&mut self) {
-        *self = Rule { tickets: self.tickets, reclaimed: self.reclaimed, ..Rule::new(self.terms) };
+        *self = Rule { tickets: self.tickets, reclaimed: self.reclaimed, held: self.held, ..Rule::new(self.terms) };
     }
 
     /// Takes in a sample and says what to do.
@@ -284,6 +287,21 @@ impl Rule {
         if self.left_to_ec2(now) && matches!(self.phase, Phase::Preparing(_)) {
             self.phase = Phase::Watching;
         }
+    }
+
+    /// Somebody holds the instance, or no longer does. A due stop waits for the end of a hold; the clocks go on.
+    pub fn hold(&mut self, held: bool) {
+        self.held = held;
+        if held && matches!(self.phase, Phase::Preparing(_)) {
+            self.phase = Phase::Watching;
+        }
+    }
+
+    /// Every connection of the last sample; `None` if it could not be read.
+    #[must_use]
+    pub fn connections(&self, now: Moment) -> Option<Vec<Connection>> {
+        (self.counts.is_some() && self.blind.is_none())
+            .then(|| self.census.connections(now, self.terms.min_connection).collect())
     }
 
     /// Whether a stop has been asked for, or is just about to be.
@@ -406,6 +424,9 @@ impl Rule {
     fn obstacle(&self, now: Moment) -> Option<Wait> {
         if self.left_to_ec2(now) {
             return Some(Wait::Reclaim);
+        }
+        if self.held {
+            return Some(Wait::Hold);
         }
         let efs_left = match self.terms.efs_patience {
             Patience::AtMost(patience) => {

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use super::census::Counts;
 use super::rule::Refusal;
-use super::sample::Efs;
+use super::sample::{Efs, Socket};
 use super::window::Running;
 
 /// What a due stop waits for.
@@ -17,6 +17,8 @@ pub enum Wait {
     },
     /// EC2 takes the instance back by itself.
     Reclaim,
+    /// Somebody holds it.
+    Hold,
     /// A connection is open that may become a player.
     Joining,
     /// Nothing: the next sample decides.
@@ -75,6 +77,30 @@ impl State {
             State::Ended => "ended",
         }
     }
+}
+
+/// What an open connection counts as.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Standing {
+    /// A player.
+    Player,
+    /// Not old enough to be a player; holds a due stop off.
+    Young,
+    /// Not yet accepted by the server; holds a due stop off.
+    Joining,
+    /// Waiting to be accepted for so long that the server must have hung.
+    Backlog,
+}
+
+/// An open connection.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Connection {
+    /// Which.
+    pub socket: Socket,
+    /// For how long it has been seen.
+    pub age: Duration,
+    /// What it counts as.
+    pub standing: Standing,
 }
 
 /// One picture of the rule.

@@ -1,0 +1,72 @@
+//! Reading `status.json`: whoever may read the runtime directory may ask.
+
+use std::fs;
+use std::io;
+use std::path::Path;
+use std::time::Duration;
+
+use super::record::{NAME, Status, millis};
+use crate::idle::Moment;
+
+/// What there is to show.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Picture {
+    /// The agent runs, and this is so.
+    Fresh(Box<Status>),
+    /// The agent should have renewed it: it is dead, stuck, or from before a reboot.
+    Stale {
+        /// The last that it wrote.
+        status: Box<Status>,
+        /// How long ago; `None`: in another boot.
+        age: Option<Duration>,
+    },
+}
+
+/// Why there is nothing to show.
+#[derive(Debug, thiserror::Error)]
+pub enum ViewError {
+    /// There is no file.
+    #[error(
+        "no mc-idle runs here: there is no {0}; start it with systemctl start mc-idle, and see journalctl -u mc-idle"
+    )]
+    NoAgent(String),
+    /// It cannot be read.
+    #[error("cannot read {path}")]
+    Unreadable {
+        /// The file.
+        path: String,
+        /// Why not.
+        source: io::Error,
+    },
+    /// It is not what this program writes.
+    #[error("{path} is not from this version of mc-idle; restart the agent")]
+    Wrong {
+        /// The file.
+        path: String,
+        /// Why not.
+        source: serde_json::Error,
+    },
+}
+
+/// The picture in `folder`, as it is to be taken at `now` in the boot `boot_id`.
+///
+/// # Errors
+/// Why there is none.
+pub fn read(folder: &Path, boot_id: Option<&str>, now: Moment) -> Result<Picture, ViewError> {
+    let path = folder.join(NAME);
+    let name = path.display().to_string();
+    let text = fs::read(&path).map_err(|source| match source.kind() {
+        io::ErrorKind::NotFound => ViewError::NoAgent(name.clone()),
+        _ => ViewError::Unreadable { path: name.clone(), source },
+    })?;
+    let status: Box<Status> =
+        serde_json::from_slice(&text).map_err(|source| ViewError::Wrong { path: name, source })?;
+    if boot_id.is_some_and(|boot_id| boot_id != status.boot_id) {
+        return Ok(Picture::Stale { status, age: None });
+    }
+    if millis(now) > status.next_by_ms {
+        let age = Some(Duration::from_millis(millis(now).saturating_sub(status.at_ms)));
+        return Ok(Picture::Stale { status, age });
+    }
+    Ok(Picture::Fresh(status))
+}

@@ -1,0 +1,10 @@
+//! Times as people and other programs read them.
+
+use jiff::{RoundMode, Timestamp, TimestampRound, Unit};
+
+/// RFC 3339, UTC, whole seconds, never in the future.
+#[must_use]
+pub fn rfc3339(time: Timestamp) -> String {
+    let floor = TimestampRound::new().smallest(Unit::Second).mode(RoundMode::Floor);
+    time.round(floor).unwrap_or(time).to_string()
+}
