@@ -9,7 +9,9 @@ use std::time::Duration;
 use ipnet::IpNet;
 use toml::de::DeValue;
 
-use super::settings::{AwsSettings, EfsSettings, HeartbeatSettings, ParameterName, Scope, Settings, StopAction};
+use super::settings::{
+    AwsSettings, EfsSettings, HeartbeatSettings, HoldSettings, ParameterName, Scope, Settings, StopAction,
+};
 
 /// One key of the configuration.
 #[derive(Debug)]
@@ -78,7 +80,7 @@ pub const KEYS: &[Key] = &[
         name: "efs.mount_point",
         default: Some("\"/mnt/efs\""),
         allowed: "an absolute path, or \"\" if nothing is on EFS",
-        set: |settings, value| put(&mut settings.efs.mount_point, mount_point(value)),
+        set: |settings, value| put(&mut settings.efs.mount_point, absolute(value)),
     },
     Key {
         name: "efs.probe_seconds",
@@ -109,6 +111,24 @@ pub const KEYS: &[Key] = &[
         default: Some("60"),
         allowed: "a number from 10 to 3600, decimals allowed",
         set: |settings, value| put(&mut settings.heartbeat.interval, seconds(value, 10.0, 3600.0)),
+    },
+    Key {
+        name: "hold.ssh_sessions",
+        default: Some("false"),
+        allowed: "true or false",
+        set: |settings, value| put(&mut settings.hold.ssh_sessions, value.as_bool()),
+    },
+    Key {
+        name: "hold.parameter",
+        default: Some("\"\""),
+        allowed: PARAMETER_ALLOWED,
+        set: |settings, value| put(&mut settings.hold.parameter, parameter(value)),
+    },
+    Key {
+        name: "metrics.textfile",
+        default: Some("\"\""),
+        allowed: "an absolute path that ends in .prom, or \"\" for none",
+        set: |settings, value| put(&mut settings.metrics, textfile(value)),
     },
     Key {
         name: "aws.region",
@@ -143,6 +163,8 @@ impl Default for Settings {
             efs: EfsSettings { mount_point: PathBuf::new(), probe: Duration::ZERO },
             efs_patience: Duration::ZERO,
             heartbeat: HeartbeatSettings { parameter: None, instance_id_parameter: None, interval: Duration::ZERO },
+            hold: HoldSettings::default(),
+            metrics: None,
             aws: AwsSettings::default(),
         };
         for key in KEYS {
@@ -227,12 +249,23 @@ fn canonical(net: IpNet) -> IpNet {
     }
 }
 
-fn mount_point(value: &DeValue<'_>) -> Option<PathBuf> {
+/// An absolute path without `.` and `..`, or an empty one.
+fn absolute(value: &DeValue<'_>) -> Option<PathBuf> {
     let path = Path::new(value.as_str()?);
     let plain = |part: &Component<'_>| matches!(part, Component::RootDir | Component::Normal(_));
     let allowed = path.as_os_str().is_empty() || (path.is_absolute() && path.components().all(|part| plain(&part)));
-    // Collecting the components drops a trailing or a doubled slash, which the kernel's table does not have.
+    // Collecting the components drops a trailing or a doubled slash, which the kernel's table of mounts does not have.
     allowed.then(|| path.components().collect())
+}
+
+/// node_exporter reads files with this ending only.
+#[expect(clippy::option_option, reason = "outer: allowed or not; inner: a path or none")]
+fn textfile(value: &DeValue<'_>) -> Option<Option<PathBuf>> {
+    let path = absolute(value)?;
+    if path.as_os_str().is_empty() {
+        return Some(None);
+    }
+    path.extension().is_some_and(|extension| extension == "prom").then_some(Some(path))
 }
 
 #[expect(clippy::option_option, reason = "outer: allowed or not; inner: a name or none")]

@@ -115,6 +115,15 @@ pub struct HeartbeatSettings {
     pub interval: Duration,
 }
 
+/// Who may hold the instance beside `mc-idle hold` and inhibitor locks.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct HoldSettings {
+    /// Whether a logged-in SSH session holds.
+    pub ssh_sessions: bool,
+    /// The parameter of a remote hold; `None`: none.
+    pub parameter: Option<ParameterName>,
+}
+
 /// Who this instance is, as far as the operator says; the rest comes from instance metadata.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct AwsSettings {
@@ -145,6 +154,10 @@ pub struct Settings {
     pub efs_patience: Duration,
     /// What is written to SSM.
     pub heartbeat: HeartbeatSettings,
+    /// Who may hold the instance.
+    pub hold: HoldSettings,
+    /// Where metrics for Prometheus go; `None`: nowhere.
+    pub metrics: Option<PathBuf>,
     /// Who this instance is.
     pub aws: AwsSettings,
 }

@@ -1,0 +1,142 @@
+//! What logind knows: who has asked that the machine not be shut down (systemd-inhibit(1)), and who is logged in by SSH.
+//! Asked over D-Bus (org.freedesktop.login1(5)).
+
+use std::time::Duration;
+
+use serde::de::DeserializeOwned;
+use tokio::sync::watch;
+use tokio::time::{self, Instant};
+use zbus::zvariant::{DynamicType, OwnedObjectPath, OwnedValue};
+use zbus::{Connection, Error, Result};
+
+use crate::config::settings::HoldSettings;
+use crate::error::chain;
+use crate::hold::{Hold, Source, tidy};
+
+const SERVICE: &str = "org.freedesktop.login1";
+const PATH: &str = "/org/freedesktop/login1";
+const MANAGER: &str = "org.freedesktop.login1.Manager";
+const SESSION: &str = "org.freedesktop.login1.Session";
+const PROPERTIES: &str = "org.freedesktop.DBus.Properties";
+/// The time between two questions.
+const AGAIN: Duration = Duration::from_secs(5);
+/// How long an answer may take.
+const PATIENCE: Duration = Duration::from_secs(5);
+/// What was known holds for this long when no answer comes any more.
+const TRUST: Duration = Duration::from_mins(1);
+
+/// What logind says.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Known {
+    /// The holds that follow from it.
+    pub holds: Vec<Hold>,
+    /// Why nothing is known.
+    pub trouble: Option<String>,
+}
+
+/// A lock, as `ListInhibitors` tells of it.
+type Inhibitor = (String, String, String, String, u32, u32);
+/// A session, as `ListSessions` tells of it.
+type Session = (String, u32, String, String, OwnedObjectPath);
+
+/// Asks until nobody wants to know any more.
+pub async fn watch(mut settings: watch::Receiver<HoldSettings>, known: watch::Sender<Known>) {
+    let mut connection = None;
+    let mut answered = Instant::now();
+    while !known.is_closed() {
+        let ssh_sessions = settings.borrow_and_update().ssh_sessions;
+        let asked = time::timeout(PATIENCE, ask(&mut connection, ssh_sessions)).await;
+        match asked.unwrap_or_else(|_| Err(Error::Failure("no answer".to_owned()))) {
+            Ok(holds) => {
+                answered = Instant::now();
+                tell(&known, Known { holds, trouble: None });
+            }
+            Err(error) => {
+                connection = None;
+                let trouble = Some(format!("inhibitor locks cannot be seen: {}", chain(&error)));
+                let holds = if answered.elapsed() < TRUST { known.borrow().holds.clone() } else { Vec::new() };
+                tell(&known, Known { holds, trouble });
+            }
+        }
+        tokio::select! {
+            () = time::sleep(AGAIN) => {}
+            changed = settings.changed() => if changed.is_err() { return },
+        }
+    }
+}
+
+fn tell(known: &watch::Sender<Known>, latest: Known) {
+    known.send_if_modified(|current| {
+        let changed = *current != latest;
+        *current = latest;
+        changed
+    });
+}
+
+async fn ask(connection: &mut Option<Connection>, ssh_sessions: bool) -> Result<Vec<Hold>> {
+    let bus = match connection {
+        Some(bus) => bus,
+        None => connection.insert(Connection::system().await?),
+    };
+    let inhibitors: Vec<Inhibitor> = call(bus, PATH, MANAGER, "ListInhibitors", &()).await?;
+    let mut holds: Vec<Hold> = inhibitors.iter().filter_map(hold_of).collect();
+    if ssh_sessions {
+        let sessions: Vec<Session> = call(bus, PATH, MANAGER, "ListSessions", &()).await?;
+        for (_, _, user, _, path) in sessions {
+            if is_ssh(bus, &path).await? {
+                let reason = tidy(&format!("{user} is logged in"));
+                holds.push(Hold { source: Source::Ssh, reason, left: None });
+            }
+        }
+        holds.dedup();
+    }
+    Ok(holds)
+}
+
+/// A lock that blocks a shutdown, or the machine's being idle, holds.
+fn hold_of((what, who, why, mode, uid, pid): &Inhibitor) -> Option<Hold> {
+    let blocks = mode == "block" && what.split(':').any(|what| matches!(what, "shutdown" | "idle"));
+    let reason = || tidy(&format!("{why} ({who}, process {pid}, user {uid})"));
+    blocks.then(|| Hold { source: Source::Inhibitor, reason: reason(), left: None })
+}
+
+/// A session that is gone by now is none.
+async fn is_ssh(bus: &Connection, path: &OwnedObjectPath) -> Result<bool> {
+    let property = async |name: &str| -> Result<Option<String>> {
+        match call::<OwnedValue>(bus, path, PROPERTIES, "Get", &(SESSION, name)).await {
+            Ok(value) => Ok(String::try_from(value).ok()),
+            Err(Error::MethodError(..)) => Ok(None),
+            Err(error) => Err(error),
+        }
+    };
+    let service = property("Service").await?;
+    let state = property("State").await?;
+    let class = property("Class").await?;
+    Ok(service.as_deref() == Some("sshd") && class.as_deref() == Some("user") && state.as_deref() != Some("closing"))
+}
+
+async fn call<T: DeserializeOwned + zbus::zvariant::Type>(
+    bus: &Connection,
+    path: &str,
+    interface: &str,
+    method: &str,
+    arguments: &(impl serde::Serialize + DynamicType),
+) -> Result<T> {
+    let reply = bus.call_method(Some(SERVICE), path, Some(interface), method, arguments).await?;
+    reply.body().deserialize()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_locks_that_block_a_shutdown_or_idleness_hold() {
+        let lock = |what: &str, mode: &str| {
+            hold_of(&(what.to_owned(), "cp".to_owned(), "backup".to_owned(), mode.to_owned(), 0, 77)).is_some()
+        };
+        assert!(lock("shutdown", "block") && lock("sleep:idle", "block") && lock("shutdown:sleep", "block"));
+        assert!(!lock("shutdown", "delay") && !lock("sleep", "block") && !lock("handle-power-key", "block"));
+        assert!(!lock("shutdown", "block-weak"));
+    }
+}
