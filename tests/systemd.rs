@@ -1,5 +1,4 @@
 //! The agent, its unit and its shipped config under a real systemd, in a container with a real journald and dbus.
-//! One container serves all tests, one at a time; each starts from a freshly installed service.
 //! Needs root and what `tests/machine/setup.sh` installs and builds.
 
 #![expect(
@@ -11,155 +10,21 @@
 
 mod machine;
 
-use std::collections::HashMap;
-use std::fs;
-use std::io::{BufRead as _, BufReader};
-use std::path::Path;
-use std::process::{Child, Command, Output, Stdio};
-use std::sync::{Mutex, MutexGuard, OnceLock, PoisonError};
 use std::thread::sleep;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
-use machine::{AGENT, built, project, ready, say};
-use serde_json::Value;
+use machine::container::{Line, Machine, QUICK, Tree, states, text};
+use machine::say;
 
-/// How long to wait for something that should happen. Generous: it measures nothing.
-const PATIENCE: Duration = Duration::from_mins(1);
-
-/// Quick samples, so that no test waits long.
-const QUICK: &str = "sample_seconds = 0.2\n[minecraft]\nmin_connection_seconds = 1\n";
-
-/// MESSAGE_IDs, which scripts may rely on: the state has changed, EC2 is asked for the stop, EC2 has refused it.
-const CHANGES: [&str; 3] =
-    ["81402b251a434c8db9af3dc0225e993d", "4cbfbf4a040b4b6c9de8b0efc5129ac4", "92661af99b18457faf43a9afc9bebc26"];
 /// The configuration was read again, or refused.
 const CONFIGURATION: &str = "09dad58bc97042939b6344787a7aea3e";
 
-struct Container {
-    /// Process 1 of the container, as seen from here.
-    init: String,
-    /// Ends when this process does: its standard input is our pipe.
-    _script: Child,
-}
-
-/// The freshly installed service, and nobody else's for as long as this lives.
-struct Machine {
-    container: &'static Container,
-    /// Where the journal was when the test began.
-    cursor: String,
-    _alone: MutexGuard<'static, ()>,
-}
-
 /// `None` when the test is to be skipped.
 fn machine() -> Option<Machine> {
-    static ALONE: Mutex<()> = Mutex::new(());
-    static CONTAINER: OnceLock<Container> = OnceLock::new();
-    if !ready(&["systemd-nspawn", "unshare", "nsenter", "tar"], &["root.tar"]) {
-        return None;
-    }
-    let alone = ALONE.lock().unwrap_or_else(PoisonError::into_inner);
-    let container = CONTAINER.get_or_init(boot);
-    let mut machine = Machine { container, cursor: String::new(), _alone: alone };
-    machine.reset();
-    Some(machine)
-}
-
-fn boot() -> Container {
-    let files = tempfile::tempdir().expect("no temporary folder");
-    let install = |from: &Path, to: &str| {
-        let to = files.path().join(to);
-        fs::create_dir_all(to.parent().expect("a path with a folder")).expect("cannot make folder");
-        fs::copy(from, &to).unwrap_or_else(|error| panic!("cannot copy {} to the tree: {error}", from.display()));
-    };
-    install(Path::new(AGENT), "usr/bin/mc-idle");
-    install(&project().join("systemd/mc-idle.service"), "usr/lib/systemd/system/mc-idle.service");
-    install(&project().join("systemd/mc-idle.toml"), "etc/mc-idle/config.toml");
-    let mut script = Command::new(project().join("tests/machine/nspawn.sh"))
-        .arg(built("root.tar"))
-        .arg(files.path())
-        .stdin(Stdio::piped())
-        .stdout(Stdio::piped())
-        .spawn()
-        .expect("cannot start nspawn.sh");
-    let mut line = String::new();
-    BufReader::new(script.stdout.take().expect("a pipe")).read_line(&mut line).expect("cannot read from nspawn.sh");
-    let init = line.strip_prefix("pid ").expect("the container did not boot, see above").trim().to_owned();
-    let container = Container { init, _script: script };
-    // An enabled unit stays loaded after its end, so that its exit code can still be asked for.
-    container.run("systemctl --quiet enable mc-idle");
-    container
-}
-
-impl Container {
-    /// Runs a shell line inside.
-    fn run(&self, line: &str) -> Output {
-        Command::new("nsenter")
-            .args(["-t", &self.init, "-a", "/bin/sh", "-c", line])
-            .env_clear()
-            .env("PATH", "/usr/sbin:/usr/bin:/sbin:/bin")
-            .env("LC_ALL", "C.UTF-8")
-            .stdin(Stdio::null())
-            .output()
-            .expect("cannot run nsenter")
-    }
+    Machine::new(&Tree { file: "root.tar", options: &[], prepare: "" })
 }
 
 impl Machine {
-    /// Runs a shell line inside the container.
-    fn run(&self, line: &str) -> Output {
-        self.container.run(line)
-    }
-
-    /// What a shell line that must succeed prints.
-    fn ok(&self, line: &str) -> String {
-        let output = self.run(line);
-        assert!(
-            output.status.success(),
-            "`{line}` ended with {}\n{}{}\n{}",
-            output.status,
-            text(&output.stdout),
-            text(&output.stderr),
-            self.story()
-        );
-        text(&output.stdout).trim().to_owned()
-    }
-
-    fn write(&self, path: &str, content: &str) {
-        let line = format!("mkdir -p $(dirname {path}) && cat >{path} <<'END'\n{content}\nEND\n");
-        self.ok(&line);
-    }
-
-    /// Back to a freshly installed service that has never run.
-    fn reset(&mut self) {
-        self.ok("systemctl kill --kill-whom=main --signal=CONT systemd-journald
-             systemctl start systemd-journald.socket systemd-journald-dev-log.socket systemd-journald
-             systemctl stop 'player*' 'server*' 'silent*' 2>/dev/null
-             systemctl stop mc-idle
-             systemctl reset-failed
-             umount -q /mnt/efs /home/minecraft/efs
-             rm -rf /run/systemd/system/mc-idle.service.d /etc/mc-idle/config.d /etc/default/mc-idle /run/aws
-             systemctl daemon-reload");
-        let cursor = self.ok("journalctl --sync; journalctl -n 0 --show-cursor -q");
-        self.cursor = cursor.replacen("-- cursor: ", "", 1);
-    }
-
-    fn config(&self, content: &str) {
-        self.write("/etc/mc-idle/config.d/50-test.toml", content);
-    }
-
-    /// A drop-in for the unit.
-    fn drop_in(&self, content: &str) {
-        self.write("/run/systemd/system/mc-idle.service.d/50-test.conf", content);
-        self.ok("systemctl daemon-reload");
-    }
-
-    /// A process of the test inside the container, as a unit, so that it ends with the container. `reset` knows its name.
-    fn background(&self, name: &str, line: &str) {
-        self.ok(&format!(
-            "systemd-run --quiet --collect --unit={name} --service-type=exec --property=KillSignal=SIGKILL /bin/sh -c '{line}'"
-        ));
-    }
-
     fn server(&self) {
         self.background("server", "busybox nc -ll -p 25565 -e /bin/sleep 1000");
     }
@@ -181,94 +46,6 @@ impl Machine {
         }
         self.write("/etc/default/mc-idle", &environment);
     }
-
-    fn property(&self, name: &str) -> String {
-        self.ok(&format!("systemctl show -P {name} mc-idle"))
-    }
-
-    fn main_pid(&self) -> String {
-        let pid = self.property("MainPID");
-        assert_ne!(pid, "0", "mc-idle does not run\n{}", self.story());
-        pid
-    }
-
-    /// Waits until `done` says so.
-    fn until(&self, what: &str, mut done: impl FnMut() -> bool) {
-        let end = Instant::now() + PATIENCE;
-        while !done() {
-            assert!(Instant::now() < end, "waited in vain: {what}\n{}", self.story());
-            sleep(Duration::from_millis(100));
-        }
-    }
-
-    /// The journal of the unit since the test began.
-    fn journal(&self) -> Vec<HashMap<String, Value>> {
-        self.ok(&format!("journalctl --sync; journalctl -q -u mc-idle -o json --after-cursor='{}'", self.cursor))
-            .lines()
-            .map(|line| serde_json::from_str(line).expect("journalctl prints JSON"))
-            .collect()
-    }
-
-    /// The lines that tell of a change of state.
-    fn states(&self) -> Vec<Line> {
-        let lines = self.journal();
-        lines.iter().filter_map(Line::read).filter(|line| CHANGES.contains(&line.kind.as_str())).collect()
-    }
-
-    fn until_state(&self, state: &str) -> Line {
-        self.until(&format!("the journal says {state}"), || {
-            self.states().last().is_some_and(|line| line.state == state)
-        });
-        self.states().pop().expect("a line")
-    }
-
-    /// What to read when a test fails.
-    fn story(&self) -> String {
-        let line = format!(
-            "systemctl kill --kill-whom=main --signal=CONT systemd-journald; \
-             systemctl status --no-pager -l -n 0 mc-idle; journalctl --no-pager -q -n 40 --after-cursor='{}'",
-            self.cursor
-        );
-        text(&self.run(&line).stdout)
-    }
-}
-
-/// One line of the agent in the journal, with its fields.
-#[derive(Debug)]
-struct Line {
-    kind: String,
-    message: String,
-    state: String,
-    players: String,
-    idle_seconds: Option<u64>,
-    window_seconds: Option<u64>,
-    efs: String,
-}
-
-impl Line {
-    fn read(entry: &HashMap<String, Value>) -> Option<Line> {
-        let field = |name: &str| entry.get(name).map(|value| value.as_str().unwrap_or_default().to_owned());
-        let number = |name: &str| {
-            field(name).map(|value| value.parse().unwrap_or_else(|_| panic!("{name} is no number in {entry:?}")))
-        };
-        Some(Line {
-            state: field("MC_STATE")?,
-            kind: field("MESSAGE_ID").unwrap_or_else(|| panic!("no MESSAGE_ID in {entry:?}")),
-            message: field("MESSAGE").unwrap_or_default(),
-            players: field("MC_PLAYERS").unwrap_or_default(),
-            idle_seconds: number("MC_IDLE_SECONDS"),
-            window_seconds: number("MC_WINDOW_SECONDS"),
-            efs: field("MC_EFS").unwrap_or_default(),
-        })
-    }
-}
-
-fn text(bytes: &[u8]) -> String {
-    String::from_utf8_lossy(bytes).into_owned()
-}
-
-fn states(lines: &[Line]) -> Vec<&str> {
-    lines.iter().map(|line| line.state.as_str()).collect()
 }
 
 #[test]
@@ -581,4 +358,72 @@ fn mounts_come_and_go_while_it_runs() {
         assert!(!seen(&pid, folder), "{folder} stays in the service");
         assert_eq!(machine.main_pid(), pid);
     }
+}
+
+/// Runs the service beside an empty server until its clock shows some seconds, and returns how many.
+fn part_of_a_window(machine: &Machine) -> u64 {
+    machine.config(QUICK);
+    machine.drop_in("[Service]\nRestartSec=3");
+    machine.server();
+    machine.ok("systemctl start mc-idle");
+    machine.until_state("idle");
+    let kept = || machine.ok("grep -o '\"elapsed_ms\":[0-9]*' /run/mc-idle/state.json | cut -d : -f 2");
+    machine.until("the clock shows six seconds", || kept().parse::<u64>().is_ok_and(|elapsed| elapsed >= 6000));
+    6
+}
+
+fn idle_seconds(line: &Line) -> u64 {
+    line.idle_seconds.expect("a clock")
+}
+
+#[test]
+fn the_clock_goes_on_after_a_restart() {
+    let Some(machine) = machine() else { return };
+    let before = part_of_a_window(&machine);
+    machine.ok("systemctl restart mc-idle");
+    machine.until("the new agent says its state", || machine.states().len() == 2);
+    let after = idle_seconds(&machine.until_state("idle"));
+    assert!(after >= before, "{after} s after the restart, {before} s before it");
+    assert!(after < 60, "{after} s: more than was observed");
+}
+
+#[test]
+fn the_clock_goes_on_after_a_crash_and_the_window_ends() {
+    let Some(machine) = machine() else { return };
+    let before = part_of_a_window(&machine);
+    machine.config(&format!("idle_minutes = 0.2\nefs.mount_point = \"\"\n{QUICK}"));
+    machine.ok(&format!("kill -KILL {}", machine.main_pid()));
+    machine.until("the new agent says its state", || machine.states().len() >= 2);
+    let after = idle_seconds(&machine.states()[1]);
+    assert!(after >= before, "{after} s after the crash, {before} s before it");
+    machine.until("the window ends", || machine.states().iter().any(|line| line.state == "stopping"));
+}
+
+#[test]
+fn the_clock_of_another_boot_and_a_cut_one_are_not_taken_up() {
+    let Some(machine) = machine() else { return };
+    for damage in ["sed -i 's/\"boot_id\":\"[^\"]*\"/\"boot_id\":\"another\"/'", "truncate -s 40"] {
+        let before = part_of_a_window(&machine);
+        let told = machine.states().len();
+        machine.ok(&format!("kill -KILL {}; {damage} /run/mc-idle/state.json", machine.main_pid()));
+        machine.until("the new agent says its state", || machine.states().len() > told);
+        let after = idle_seconds(&machine.states()[told]);
+        assert!(after < before, "{after} s, though the file is from another boot or cut");
+        machine.ok("systemctl stop mc-idle server");
+    }
+    let warnings = machine
+        .journal()
+        .iter()
+        .filter(|entry| entry["MESSAGE"].as_str().is_some_and(|text| text.contains("is not taken up")))
+        .count();
+    assert_eq!(warnings, 2, "one warning each\n{}", machine.story());
+}
+
+#[test]
+fn the_clock_starts_at_zero_after_a_stop() {
+    let Some(machine) = machine() else { return };
+    let before = part_of_a_window(&machine);
+    machine.ok("systemctl stop mc-idle; systemctl start mc-idle");
+    machine.until("the new agent says its state", || machine.states().len() == 2);
+    assert!(idle_seconds(&machine.states()[1]) < before);
 }

@@ -111,6 +111,7 @@ impl Ec2 {
 enum Failure {
     Code { code: String, message: Option<String> },
     NoAnswer(String),
+    NoSense(String),
 }
 
 impl Failure {
@@ -118,6 +119,7 @@ impl Failure {
         match self {
             Failure::Code { code, message } => refusal::by_code(&code, message.as_deref(), action, instance_id),
             Failure::NoAnswer(error) => refusal::no_answer(&error),
+            Failure::NoSense(error) => refusal::no_sense(&error),
         }
     }
 }
@@ -131,6 +133,7 @@ where
         // The crate models no exceptions of these calls, so the code is all there is.
         match error.code() {
             Some(code) => Failure::Code { code: code.to_owned(), message: error.message().map(str::to_owned) },
+            None if error.raw_response().is_some() => Failure::NoSense(chain(&error)),
             None => Failure::NoAnswer(chain(&error)),
         }
     }

@@ -34,7 +34,10 @@ pub fn by_code(code: &str, message: Option<&str>, action: StopAction, instance_i
         }
         "IncorrectInstanceState" => passing("the instance is not in a state to be stopped; it may be stopping already"),
         "RequestLimitExceeded" | "Throttling" | "ThrottlingException" => passing("too many calls in this account"),
-        "AuthFailure" | "RequestExpired" => passing("check that the machine's clock is right and its role exists"),
+        // Also what EC2 says of a request whose time is off (EC2 API reference, common client errors).
+        "AuthFailure" | "RequestExpired" | "SignatureDoesNotMatch" | "InvalidClientTokenId" | "ExpiredToken" => {
+            passing("check that the machine's clock is right and its role exists")
+        }
         _ => passing(&message.map(short).unwrap_or_default()),
     }
 }
@@ -43,6 +46,12 @@ pub fn by_code(code: &str, message: Option<&str>, action: StopAction, instance_i
 #[must_use]
 pub fn no_answer(error: &str) -> Refusal {
     Refusal { lasting: false, text: format!("EC2 did not answer: {}", short(error)) }
+}
+
+/// Something answered that does not speak as EC2 does.
+#[must_use]
+pub fn no_sense(error: &str) -> Refusal {
+    Refusal { lasting: false, text: format!("what answered in EC2's place makes no sense: {}", short(error)) }
 }
 
 /// There are no credentials to ask EC2 with.

@@ -60,9 +60,9 @@ pub fn weigh(
         // Whoever sets it says that there is no container to be looked at.
         Err(_) => return Ok(host.seen.clone()),
     };
-    let publishes = |listener: &Listener| containers.may_publish(*listener, &host.listeners);
-    let published = host.listeners.iter().any(publishes);
-    let server_on_the_host = !host.listeners.iter().all(publishes);
+    let is_a_proxy = |listener: &Listener| containers.may_publish(*listener, &host.listeners);
+    let published = host.listeners.iter().any(is_a_proxy);
+    let server_on_the_host = !host.listeners.iter().all(is_a_proxy);
     let server_inside = containers.seen.listener;
     let ports = || scope.in_words();
     let counted = if scope.containers { both(&host.seen, &containers.seen) } else { host.seen.clone() };

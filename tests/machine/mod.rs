@@ -1,5 +1,8 @@
-//! What the tests on a real systemd (`tests/systemd.rs`) and on a real NFS (`tests/nfs.rs`) share: where the trees of
-//! `setup.sh` are, and when a test may be skipped.
+//! What the tests on a real systemd (`tests/systemd.rs`), on a real Docker (`tests/docker.rs`) and on a real NFS
+//! (`tests/nfs.rs`) share: where the trees of `setup.sh` are, and when a test may be skipped.
+
+#[allow(dead_code, reason = "each test file uses a part of it, and the one without a container none")]
+pub(crate) mod container;
 
 use std::io::Write as _;
 use std::path::{Path, PathBuf};

@@ -1,7 +1,8 @@
 #!/bin/bash
 # Boots the tree of setup.sh with its real systemd, journald and dbus as a container without a network but loopback.
-# Usage: nspawn.sh ROOT.TAR FILES
+# Usage: nspawn.sh ROOT.TAR FILES [OPTION...]
 #   FILES: a folder laid over the tree before the boot.
+#   OPTION: more of systemd-nspawn's.
 # Prints "pid N" (N: the container's process 1, for nsenter) once it has booted, and ends it when standard input ends:
 # a test that dies takes its container with it. Everything is in a mount namespace and a tmpfs of its own.
 set -euo pipefail
@@ -10,6 +11,7 @@ if [ "${1:-}" != --inside ]; then
     exec unshare --mount --propagation private "$0" --inside "$@"
 fi
 tar=$2 files=$3
+shift 3
 
 # systemd-nspawn needs a pure cgroup v2 (not v1, not both), and a group of its own.
 umount --recursive /sys/fs/cgroup 2>/dev/null || true
@@ -22,12 +24,31 @@ work=$(mktemp -d "${TMPDIR:-/tmp}/mc-idle-machine.XXXXXX")
 mount -t tmpfs -o mode=755 tmpfs "$work"
 nspawn=
 
+# Process 1 of the container: the descendant of systemd-nspawn whose innermost pid is 1.
+find_init() {
+    local parent=$1 child
+    for child in $(cat "/proc/$parent/task/$parent/children" 2>/dev/null); do
+        if grep -q '^NSpid:.*[[:space:]]1$' "/proc/$child/status" 2>/dev/null; then
+            echo "$child"
+            return
+        fi
+        find_init "$child"
+    done
+}
+
 clean() {
     trap - EXIT
     if [ -n "$nspawn" ]; then
-        # SIGTERM asks the container's systemd to shut down in good order; SIGKILL takes the whole container.
+        # SIGTERM asks the container's systemd to shut down in good order, which not all that runs in it may follow. The
+        # end of its process 1 ends all of it; that of systemd-nspawn does not.
         kill -TERM "$nspawn" 2>/dev/null || true
         for _ in $(seq 50); do
+            kill -0 "$nspawn" 2>/dev/null || break
+            sleep 0.1
+        done
+        init=$(find_init "$nspawn" | head -n 1)
+        [ -z "$init" ] || kill -KILL "$init" 2>/dev/null || true
+        for _ in $(seq 20); do
             kill -0 "$nspawn" 2>/dev/null || break
             sleep 0.1
         done
@@ -51,20 +72,10 @@ tar -C "$work/root" -xf "$tar"
 cp -a --no-preserve=ownership "$files/." "$work/root/"
 
 systemd-nspawn --quiet --directory="$work/root" --boot --register=no --keep-unit --private-network \
-    --console=pipe --link-journal=no --machine="mc-idle-test-$$" </dev/null >"$work/console" 2>&1 &
+    --console=pipe --link-journal=no --machine="mc-idle-test-$$" "$@" \
+    </dev/null >"$work/console" 2>&1 &
 nspawn=$!
 
-# Process 1 of the container: the descendant of systemd-nspawn whose innermost pid is 1.
-find_init() {
-    local parent=$1 child
-    for child in $(cat "/proc/$parent/task/$parent/children" 2>/dev/null); do
-        if grep -q '^NSpid:.*[[:space:]]1$' "/proc/$child/status" 2>/dev/null; then
-            echo "$child"
-            return
-        fi
-        find_init "$child"
-    done
-}
 init=
 for _ in $(seq 300); do
     kill -0 "$nspawn" 2>/dev/null || break

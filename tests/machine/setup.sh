@@ -1,15 +1,16 @@
 #!/bin/bash
-# Installs what the tests with a real systemd and a real NFS need, and builds the two Debian trees they boot:
+# Installs what the tests with a real systemd, a real Docker and a real NFS need, and builds the Debian trees they boot:
 #   target/machine/root.tar               the container of tests/systemd.rs
+#   target/machine/docker.tar             the container of tests/docker.rs, with a Docker engine and podman
 #   target/machine/nfs.ext4, vmlinuz, initrd   the virtual machine of tests/nfs.rs
 # The packages come from where this machine's own apt gets them. Run as root; the second run does nothing.
-# Usage: tests/machine/setup.sh [container|vm]   (without an argument: both)
+# Usage: tests/machine/setup.sh [container|docker|vm]   (without an argument: all)
 set -euo pipefail
 
 here=$(cd "$(dirname "$0")" && pwd)
 out=$(cd "$here/../.." && pwd)/target/machine
-what=${1:-both}
-case $what in both | container | vm) ;; *) echo "usage: $0 [container|vm]" >&2; exit 2 ;; esac
+what=${1:-all}
+case $what in all | container | docker | vm) ;; *) echo "usage: $0 [container|docker|vm]" >&2; exit 2 ;; esac
 
 [ "$(id -u)" = 0 ] || { echo "setup.sh: must run as root (it installs packages and makes device nodes)" >&2; exit 1; }
 . /etc/os-release
@@ -18,6 +19,7 @@ suite=$VERSION_CODENAME
 mkdir -p "$out"
 
 container_packages=systemd,systemd-sysv,dbus,udev,iproute2,procps,mount,busybox-static,ca-certificates
+docker_packages=$container_packages,docker.io,iptables,podman,netavark,strace
 vm_packages=$container_packages,linux-image-cloud-amd64,kmod,nfs-common,nfs-kernel-server,nftables
 
 # long DESCRIPTION COMMAND...: runs the command with its output in a log, and shows that it is alive.
@@ -105,17 +107,30 @@ vm_image() {
 # A tree is built again when this script or a file that goes into the tree has changed.
 stamp=$(cat "$0" "$here"/vm/machine-test.service | sha256sum | cut -d ' ' -f 1)-$suite
 
-if [ "$what" != vm ]; then
-    install_packages systemd-container mmdebstrap util-linux
-    if [ -s "$out/root.tar" ] && [ "$(cat "$out/container.stamp" 2>/dev/null)" = "$stamp" ]; then
-        echo "setup: container tree is here: $(du -h "$out/root.tar" | cut -f 1)"
-    else
-        long "building the container tree (about a minute)" tree "$container_packages" "$out/root.tar"
-        echo "$stamp" >"$out/container.stamp"
+# container NAME PACKAGES: builds NAME.tar, the tree of a container with a systemd, unless it is here.
+container() {
+    local tar=$out/$1.tar built=$out/$1.stamp
+    if [ -s "$tar" ] && [ "$(cat "$built" 2>/dev/null)" = "$stamp" ]; then
+        echo "setup: container tree $1 is here: $(du -h "$tar" | cut -f 1)"
+        return
     fi
+    long "building the container tree $1 (about a minute)" tree "$2" "$tar"
+    echo "$stamp" >"$built"
+}
+
+wanted() { [ "$what" = all ] || [ "$what" = "$1" ]; }
+
+if wanted container || wanted docker; then
+    install_packages systemd-container mmdebstrap util-linux
+fi
+if wanted container; then
+    container root "$container_packages"
+fi
+if wanted docker; then
+    container docker "$docker_packages"
 fi
 
-if [ "$what" != container ]; then
+if wanted vm; then
     install_packages qemu-system-x86 mmdebstrap e2fsprogs
     if [ -s "$out/nfs.ext4" ] && [ "$(cat "$out/vm.stamp" 2>/dev/null)" = "$stamp" ]; then
         echo "setup: virtual machine is here: $(du -h "$out/nfs.ext4" | cut -f 1)"
