@@ -8,7 +8,9 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
+use tokio::sync::watch;
 
 use crate::error::chain;
 use crate::idle::Moment;
@@ -53,6 +55,52 @@ pub fn longest(holds: &[Hold]) -> Option<&Hold> {
     holds.iter().max_by_key(|hold| hold.left.unwrap_or(Duration::MAX))
 }
 
+/// Holds that others know of, and what of them cannot be known.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Known {
+    /// The holds.
+    pub holds: Vec<Hold>,
+    /// Why not all is known.
+    pub trouble: Option<String>,
+}
+
+/// A remote hold.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Remote {
+    /// When it ends, on the wall clock: whoever places it knows no other.
+    pub until: Timestamp,
+    /// Why.
+    pub reason: String,
+}
+
+/// What the parameter `hold.parameter` says: an RFC 3339 time and, behind a space, a reason.
+#[must_use]
+pub fn remote(value: &str) -> Option<Remote> {
+    let value = value.trim();
+    let (until, reason) = value.split_once(char::is_whitespace).unwrap_or((value, ""));
+    let reason = tidy(reason);
+    let reason = if reason.is_empty() { "no reason is given".to_owned() } else { reason };
+    Some(Remote { until: until.parse().ok()?, reason })
+}
+
+impl Remote {
+    /// The hold that it is at `wall`; `None` when it is over.
+    #[must_use]
+    pub fn at(&self, wall: Timestamp) -> Option<Hold> {
+        let left = Duration::try_from(self.until.duration_since(wall)).ok().filter(|left| !left.is_zero())?;
+        Some(Hold { source: Source::Parameter, reason: self.reason.clone(), left: Some(left) })
+    }
+}
+
+/// What is known of the remote hold.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct RemoteKnown {
+    /// The last that could be read.
+    pub remote: Option<Remote>,
+    /// Why it cannot be read now.
+    pub trouble: Option<String>,
+}
+
 /// Where holds are looked for.
 #[derive(Debug)]
 pub struct HoldSources {
@@ -60,14 +108,27 @@ pub struct HoldSources {
     pub folder: PathBuf,
     /// The kernel's id of this boot.
     pub boot_id: String,
+    /// What logind knows.
+    pub logind: watch::Receiver<Known>,
+    /// What the parameter says.
+    pub remote: watch::Receiver<RemoteKnown>,
 }
 
 impl HoldSources {
-    /// Every hold in force at `now`, and what cannot be taken up.
-    pub fn in_force(&mut self, now: Moment) -> (Vec<Hold>, Option<String>) {
-        match read(&self.folder, &self.boot_id, now) {
-            Ok(hold) => (hold.into_iter().collect(), None),
-            Err(error) => (Vec::new(), Some(chain(&error))),
+    /// Every hold in force at `now`, which is `wall` for people, and what cannot be taken up.
+    #[must_use]
+    pub fn in_force(&self, now: Moment, wall: Timestamp) -> Known {
+        let (own, own_trouble) = match read(&self.folder, &self.boot_id, now) {
+            Ok(hold) => (hold, None),
+            Err(error) => (None, Some(chain(&error))),
+        };
+        let (logind, remote) = (self.logind.borrow(), self.remote.borrow());
+        let from_afar = remote.remote.as_ref().and_then(|remote| remote.at(wall));
+        let troubles: Vec<&str> =
+            [&own_trouble, &logind.trouble, &remote.trouble].into_iter().flatten().map(String::as_str).collect();
+        Known {
+            holds: own.into_iter().chain(from_afar).chain(logind.holds.iter().cloned()).collect(),
+            trouble: (!troubles.is_empty()).then(|| troubles.join("; ")),
         }
     }
 }
@@ -225,6 +286,20 @@ mod tests {
         assert!(release(folder.path()).unwrap());
         assert!(!release(folder.path()).unwrap());
         assert_eq!(read(folder.path(), "boot", NOW).unwrap(), None);
+    }
+
+    #[test]
+    fn a_remote_hold_is_a_time_and_a_reason() {
+        let wall: Timestamp = "2026-11-22T20:00:00Z".parse().unwrap();
+        let hold =
+            |value| remote(value).and_then(|remote| remote.at(wall)).map(|hold| (hold.left.unwrap(), hold.reason));
+        let hours = |hours| Duration::from_hours(hours);
+        assert_eq!(hold("2026-11-22T22:00:00Z big build\n"), Some((hours(2), "big build".to_owned())));
+        assert_eq!(hold("2026-11-22T22:00:00+01:00"), Some((hours(1), "no reason is given".to_owned())));
+        assert_eq!(hold("2026-11-22T20:00:00Z over"), None);
+        for wrong in ["", "none", "2026-11-22", "2h because", "22:00 late"] {
+            assert_eq!(remote(wrong), None, "{wrong}");
+        }
     }
 
     #[test]

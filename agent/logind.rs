@@ -6,12 +6,12 @@ use std::time::Duration;
 use serde::de::DeserializeOwned;
 use tokio::sync::watch;
 use tokio::time::{self, Instant};
-use zbus::zvariant::{DynamicType, OwnedObjectPath, OwnedValue};
-use zbus::{Connection, Error, Result};
+use zbus::zvariant::DynamicType;
+use zbus::{Connection, Error, OwnedObjectPath, OwnedVariant, Result};
 
 use crate::config::settings::HoldSettings;
 use crate::error::chain;
-use crate::hold::{Hold, Source, tidy};
+use crate::hold::{Hold, Known, Source, tidy};
 
 const SERVICE: &str = "org.freedesktop.login1";
 const PATH: &str = "/org/freedesktop/login1";
@@ -24,15 +24,6 @@ const AGAIN: Duration = Duration::from_secs(5);
 const PATIENCE: Duration = Duration::from_secs(5);
 /// What was known holds for this long when no answer comes any more.
 const TRUST: Duration = Duration::from_mins(1);
-
-/// What logind says.
-#[derive(Debug, Clone, PartialEq, Eq, Default)]
-pub struct Known {
-    /// The holds that follow from it.
-    pub holds: Vec<Hold>,
-    /// Why nothing is known.
-    pub trouble: Option<String>,
-}
 
 /// A lock, as `ListInhibitors` tells of it.
 type Inhibitor = (String, String, String, String, u32, u32);
@@ -103,7 +94,7 @@ fn hold_of((what, who, why, mode, uid, pid): &Inhibitor) -> Option<Hold> {
 /// A session that is gone by now is none.
 async fn is_ssh(bus: &Connection, path: &OwnedObjectPath) -> Result<bool> {
     let property = async |name: &str| -> Result<Option<String>> {
-        match call::<OwnedValue>(bus, path, PROPERTIES, "Get", &(SESSION, name)).await {
+        match call::<OwnedVariant>(bus, path, PROPERTIES, "Get", &(SESSION, name)).await {
             Ok(value) => Ok(String::try_from(value).ok()),
             Err(Error::MethodError(..)) => Ok(None),
             Err(error) => Err(error),

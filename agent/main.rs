@@ -13,7 +13,7 @@ use mc_idle::cloud::DryRun;
 use mc_idle::config::{self, Settings};
 use mc_idle::error::chain;
 use mc_idle::heartbeat::writer;
-use mc_idle::hold::{self, HoldSources};
+use mc_idle::hold::{self, HoldSources, Known, RemoteKnown};
 use mc_idle::host::{ThisHost, probe};
 use mc_idle::journal::{Journal, Scribe};
 use mc_idle::notify::Systemd;
@@ -22,7 +22,7 @@ use mc_idle::state_file::Keeper;
 use mc_idle::status::publisher::Publisher;
 use mc_idle::status::screen::{self, Style};
 use mc_idle::status::view_file::{self, Picture};
-use mc_idle::{check, sentence, signals};
+use mc_idle::{check, logind, sentence, signals};
 use tokio::runtime::{Builder, Runtime};
 use tokio::sync::{mpsc, watch};
 
@@ -89,10 +89,14 @@ async fn serve(settings: Settings, config: Option<PathBuf>, dry_run: bool, journ
     let (keeper, memory) =
         Keeper::open(&runtime_directory(), boot_id.as_deref(), clock::slept(), clock.now(), &journal)?;
     let publisher = Publisher::start(&runtime_directory())?;
-    let mut holds = HoldSources { folder: runtime_directory(), boot_id: in_heartbeat(boot_id.clone()) };
+    let (hold, hold_receiver) = watch::channel(settings.hold.clone());
+    let (logind_sender, logind) = watch::channel(Known::default());
+    let (remote_sender, remote) = watch::channel(RemoteKnown::default());
+    let holds = HoldSources { folder: runtime_directory(), boot_id: in_heartbeat(boot_id.clone()), logind, remote };
     let boot = in_heartbeat(boot_id.clone());
     let (heart, heartbeats) = writer::pair(settings.heartbeat.clone(), clock);
     let (scout, aws, link) = Scout::new(settings.aws.clone(), in_heartbeat(boot_id));
+    tokio::spawn(logind::watch(hold_receiver.clone(), logind_sender));
     tokio::spawn(probe::run(own_program(), target_receiver, verdict_sender));
     // Nobody listens to the outcome only when the agent ends.
     tokio::spawn(heartbeats.run(link, move |outcome| drop(health_sender.send(outcome))));
@@ -106,7 +110,8 @@ async fn serve(settings: Settings, config: Option<PathBuf>, dry_run: bool, journ
         keeper,
         boot_id: boot,
         publisher,
-        holds: Box::new(move |now| holds.in_force(now)),
+        holds: Box::new(move |now| holds.in_force(now, clock::wall())),
+        hold,
         heart,
         health,
         news,
@@ -120,7 +125,7 @@ async fn serve(settings: Settings, config: Option<PathBuf>, dry_run: bool, journ
     if dry_run {
         Service::new(world, DryRun, settings).run().await;
     } else {
-        tokio::spawn(scout.run(action_receiver, news_sender));
+        tokio::spawn(scout.run(action_receiver, hold_receiver, remote_sender, news_sender));
         Service::new(world, aws, settings).run().await;
     }
     Ok(())

@@ -12,10 +12,10 @@ use tokio::time;
 use crate::announcer::Announcer;
 use crate::clock::{self, Clock, SLEEP};
 use crate::cloud::{Cloud, News};
-use crate::config::settings::StopAction;
+use crate::config::settings::{HoldSettings, StopAction};
 use crate::config::{ConfigError, Settings};
 use crate::heartbeat::{Heart, PutError};
-use crate::hold::Hold;
+use crate::hold::Known;
 use crate::host::mountinfo::Mount;
 use crate::host::probe::{Target, Verdict};
 use crate::host::{Host, Sample};
@@ -68,7 +68,9 @@ pub struct World<H, S> {
     /// Where the picture for `mc-idle status` goes.
     pub publisher: Publisher,
     /// Who holds the instance, and what of that cannot be taken up.
-    pub holds: Box<dyn FnMut(Moment) -> (Vec<Hold>, Option<String>) + Send>,
+    pub holds: Box<dyn Fn(Moment) -> Known + Send>,
+    /// Who may hold.
+    pub hold: watch::Sender<HoldSettings>,
     /// Where heartbeats go.
     pub heart: Heart,
     /// How writing them went.
@@ -240,7 +242,7 @@ impl<H: Host, C: Cloud, S: Supervisor> Service<H, C, S> {
     }
 
     fn look_for_holds(&mut self, now: Moment) {
-        let (holds, trouble) = (self.world.holds)(now);
+        let Known { holds, trouble } = (self.world.holds)(now);
         self.rule.hold(!holds.is_empty());
         self.announcer.hold_trouble(trouble);
         self.announcer.holds(holds);
@@ -348,6 +350,11 @@ impl<H: Host, C: Cloud, S: Supervisor> Service<H, C, S> {
                 self.world.action.send_if_modified(|action| {
                     let changed = *action != settings.action;
                     *action = settings.action;
+                    changed
+                });
+                self.world.hold.send_if_modified(|hold| {
+                    let changed = *hold != settings.hold;
+                    hold.clone_from(&settings.hold);
                     changed
                 });
                 let now = self.world.clock.now();

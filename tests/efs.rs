@@ -26,10 +26,11 @@ use std::time::{Duration, Instant};
 use mc_idle::clock::Clock;
 use mc_idle::cloud::DryRun;
 use mc_idle::config::Settings;
-use mc_idle::config::settings::{EfsSettings, Scope};
+use mc_idle::config::settings::{EfsSettings, HoldSettings, Scope};
 use mc_idle::heartbeat::record::Author;
 use mc_idle::heartbeat::writer::{self, Link};
 use mc_idle::heartbeat::{PutError, Store};
+use mc_idle::hold::Known;
 use mc_idle::host::mountinfo::Mount;
 use mc_idle::host::probe::{self, Target, Verdict};
 use mc_idle::host::tables::Landmarks;
@@ -424,7 +425,8 @@ impl Agent {
             keeper: Keeper::none(),
             boot_id: String::new(),
             publisher: Publisher::none(),
-            holds: Box::new(|_| (Vec::new(), None)),
+            holds: Box::new(|_| Known::default()),
+            hold: watch::channel(HoldSettings::default()).0,
             heart,
             health,
             news,

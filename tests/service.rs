@@ -18,11 +18,11 @@ use std::time::Duration;
 
 use mc_idle::clock::Clock;
 use mc_idle::cloud::{Cloud, News};
-use mc_idle::config::settings::{EfsSettings, Scope, StopAction};
+use mc_idle::config::settings::{EfsSettings, HoldSettings, Scope, StopAction};
 use mc_idle::config::{Settings, files};
 use mc_idle::heartbeat::writer::{self, Link};
 use mc_idle::heartbeat::{PutError, Store, record::Author};
-use mc_idle::hold::{Hold, Source};
+use mc_idle::hold::{Hold, Known, Source};
 use mc_idle::host::mountinfo::Mount;
 use mc_idle::host::tables::Landmarks;
 use mc_idle::host::{Host, Sample};
@@ -223,7 +223,8 @@ impl Agent {
             keeper: Keeper::none(),
             boot_id: "boot".to_owned(),
             publisher: Publisher::none(),
-            holds: Box::new(move |_| (held_by.get().holds.clone(), None)),
+            holds: Box::new(move |_| Known { holds: held_by.get().holds.clone(), trouble: None }),
+            hold: watch::channel(HoldSettings::default()).0,
             heart,
             health,
             news,

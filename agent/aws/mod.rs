@@ -7,11 +7,13 @@
 //! * [`ec2`]: the stop and its dry run.
 //! * [`refusal`]: what an error code of EC2 means and what to change.
 //! * [`ssm`]: where heartbeats go.
+//! * [`remote_hold`]: a parameter that keeps the instance up.
 
 pub mod clients;
 pub mod ec2;
 pub mod imds;
 pub mod place;
 pub mod refusal;
+pub mod remote_hold;
 pub mod scout;
 pub mod ssm;

@@ -8,11 +8,13 @@ use tokio::time;
 
 use super::ec2::Ec2;
 use super::ssm::Parameters;
-use super::{clients, imds, place, refusal};
+use super::{clients, imds, place, refusal, remote_hold};
 use crate::cloud::{Cloud, News};
-use crate::config::settings::{AwsSettings, StopAction};
+use crate::config::settings::{AwsSettings, HoldSettings, StopAction};
 use crate::heartbeat::record::Author;
+
 use crate::heartbeat::writer::Link;
+use crate::hold::RemoteKnown;
 use crate::idle::Clearance;
 use crate::idle::backoff;
 use crate::idle::rule::Refusal;
@@ -78,7 +80,14 @@ impl Scout {
     }
 
     /// Works until nobody listens to `news` any more. `action` is what permission is asked for.
-    pub async fn run(self, action: watch::Receiver<StopAction>, news: mpsc::UnboundedSender<News>) {
+    /// `hold` names the parameter of a remote hold, and `remote` is told what it says.
+    pub async fn run(
+        self,
+        action: watch::Receiver<StopAction>,
+        hold: watch::Receiver<HoldSettings>,
+        remote: watch::Sender<RemoteKnown>,
+        news: mpsc::UnboundedSender<News>,
+    ) {
         let mut failures = 0;
         let identity = loop {
             match imds::identity(&self.settings).await {
@@ -95,6 +104,7 @@ impl Scout {
         };
         let config = clients::configure(&identity).await;
         let ec2 = Ec2::new(&config, &identity);
+        let instance_id = identity.instance_id.clone();
         let author = Author { instance_id: identity.instance_id.clone(), boot_id: self.boot_id };
         self.ec2.send_replace(Some(ec2.clone()));
         self.link.send_replace(Some(Link { store: Parameters::new(&config), author }));
@@ -107,7 +117,8 @@ impl Scout {
                 place::watch(news.clone()).await;
             }
         };
-        tokio::join!(place, watch_permission(&ec2, action, &news));
+        let remote = remote_hold::watch(Parameters::new(&config), instance_id, hold, remote);
+        tokio::join!(place, remote, watch_permission(&ec2, action, &news));
     }
 }
 

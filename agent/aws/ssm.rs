@@ -24,6 +24,39 @@ impl Parameters {
     }
 }
 
+/// What comes of reading a parameter.
+#[derive(Debug)]
+pub enum Get {
+    /// Its value.
+    Value(String),
+    /// There is no such parameter.
+    Missing,
+    /// It could not be read; the text says why and, if anything can be done, what to change.
+    Failed(String),
+}
+
+impl Parameters {
+    /// Reads the parameter `name`.
+    pub async fn get(&self, name: &str) -> Get {
+        match self.client.get_parameter().name(name).send().await {
+            Ok(answer) => match answer.parameter.and_then(|parameter| parameter.value) {
+                Some(value) => Get::Value(value),
+                None => Get::Missing,
+            },
+            Err(error) => match error.code() {
+                Some("ParameterNotFound") => Get::Missing,
+                Some(code @ ("AccessDeniedException" | "AccessDenied")) => Get::Failed(format!(
+                    "SSM answered {code}: allow ssm:GetParameter on {name} in the policy of this instance's role"
+                )),
+                Some(code) => {
+                    Get::Failed(format!("SSM answered {code}: {}", short(error.message().unwrap_or_default())))
+                }
+                None => Get::Failed(format!("SSM did not answer: {}", short(&chain(&error)))),
+            },
+        }
+    }
+}
+
 impl Store for Parameters {
     async fn put(&self, name: String, value: String) -> Result<(), PutError> {
         let call = self.client.put_parameter().name(&name).value(value).overwrite(true);

@@ -125,12 +125,6 @@ pub const KEYS: &[Key] = &[
         set: |settings, value| put(&mut settings.hold.parameter, parameter(value)),
     },
     Key {
-        name: "metrics.textfile",
-        default: Some("\"\""),
-        allowed: "an absolute path that ends in .prom, or \"\" for none",
-        set: |settings, value| put(&mut settings.metrics, textfile(value)),
-    },
-    Key {
         name: "aws.region",
         default: None,
         allowed: "the code of a region, such as \"eu-central-1\"; set it only off EC2",
@@ -164,7 +158,6 @@ impl Default for Settings {
             efs_patience: Duration::ZERO,
             heartbeat: HeartbeatSettings { parameter: None, instance_id_parameter: None, interval: Duration::ZERO },
             hold: HoldSettings::default(),
-            metrics: None,
             aws: AwsSettings::default(),
         };
         for key in KEYS {
@@ -256,16 +249,6 @@ fn absolute(value: &DeValue<'_>) -> Option<PathBuf> {
     let allowed = path.as_os_str().is_empty() || (path.is_absolute() && path.components().all(|part| plain(&part)));
     // Collecting the components drops a trailing or a doubled slash, which the kernel's table of mounts does not have.
     allowed.then(|| path.components().collect())
-}
-
-/// node_exporter reads files with this ending only.
-#[expect(clippy::option_option, reason = "outer: allowed or not; inner: a path or none")]
-fn textfile(value: &DeValue<'_>) -> Option<Option<PathBuf>> {
-    let path = absolute(value)?;
-    if path.as_os_str().is_empty() {
-        return Some(None);
-    }
-    path.extension().is_some_and(|extension| extension == "prom").then_some(Some(path))
 }
 
 #[expect(clippy::option_option, reason = "outer: allowed or not; inner: a name or none")]

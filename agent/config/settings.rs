@@ -156,8 +156,6 @@ pub struct Settings {
     pub heartbeat: HeartbeatSettings,
     /// Who may hold the instance.
     pub hold: HoldSettings,
-    /// Where metrics for Prometheus go; `None`: nowhere.
-    pub metrics: Option<PathBuf>,
     /// Who this instance is.
     pub aws: AwsSettings,
 }
