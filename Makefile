@@ -41,6 +41,8 @@ install:
 	install -d $(DESTDIR)/usr/lib/systemd/system
 	sed 's|/usr/bin/mc-idle|$(PREFIX)/bin/mc-idle|' systemd/mc-idle.service \
 		> $(DESTDIR)/usr/lib/systemd/system/mc-idle.service
+	install -Dm644 systemd/mc-idle.catalog $(DESTDIR)/usr/lib/systemd/catalog/mc-idle.catalog
+	install -Dm644 systemd/mc-idle.sysusers $(DESTDIR)/usr/lib/sysusers.d/mc-idle.conf
 	@# A configuration that is there belongs to the operator.
 	test -e $(DESTDIR)/etc/mc-idle/config.toml \
 		|| install -Dm644 systemd/mc-idle.toml $(DESTDIR)/etc/mc-idle/config.toml

@@ -94,10 +94,13 @@ impl Announcer {
         self.tell(Level::INFO, Kind::StopCalledOff, text, Some(view));
     }
 
-    /// The configuration was read again.
-    pub fn reloaded(&mut self, settings: &Settings, needs_restart: bool, view: &View) {
+    /// The configuration was read again, and has `changes`.
+    pub fn reloaded(&mut self, settings: &Settings, changes: &[String], needs_restart: bool, view: &View) {
         self.circumstances.set(settings);
-        let mut text = "The configuration was read again.".to_owned();
+        let mut text = match changes {
+            [] => "The configuration was read again, and nothing has changed.".to_owned(),
+            changes => format!("The configuration was read again: {}.", changes.join("; ")),
+        };
         if needs_restart {
             text.push_str(" What it says under aws is taken up at the next start.");
         }

@@ -12,6 +12,7 @@ use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use tokio::sync::watch;
 
+use crate::config::settings::HoldSettings;
 use crate::error::chain;
 use crate::idle::Moment;
 use crate::whole_file;
@@ -20,6 +21,8 @@ use crate::whole_file;
 pub const NAME: &str = "hold.json";
 /// The longest hold.
 pub const LONGEST: Duration = Duration::from_hours(7 * 24);
+/// A stop that is due at the start waits for this long to hear of holds.
+const FIRST_ANSWERS: Duration = Duration::from_secs(30);
 /// The longest reason that is kept, in characters.
 const REASON_LONGEST: usize = 200;
 const VERSION: u8 = 1;
@@ -62,6 +65,8 @@ pub struct Known {
     pub holds: Vec<Hold>,
     /// Why not all is known.
     pub trouble: Option<String>,
+    /// Somebody who may know of a hold has not been heard yet since the start.
+    pub pending: bool,
 }
 
 /// A remote hold.
@@ -99,6 +104,8 @@ pub struct RemoteKnown {
     pub remote: Option<Remote>,
     /// Why it cannot be read now.
     pub trouble: Option<String>,
+    /// It has been asked for.
+    pub asked: bool,
 }
 
 /// Where holds are looked for.
@@ -112,6 +119,10 @@ pub struct HoldSources {
     pub logind: watch::Receiver<Known>,
     /// What the parameter says.
     pub remote: watch::Receiver<RemoteKnown>,
+    /// Who may hold.
+    pub settings: watch::Receiver<HoldSettings>,
+    /// When the agent was started.
+    pub started: Moment,
 }
 
 impl HoldSources {
@@ -124,11 +135,13 @@ impl HoldSources {
         };
         let (logind, remote) = (self.logind.borrow(), self.remote.borrow());
         let from_afar = remote.remote.as_ref().and_then(|remote| remote.at(wall));
+        let unheard = logind.pending || (self.settings.borrow().parameter.is_some() && !remote.asked);
         let troubles: Vec<&str> =
             [&own_trouble, &logind.trouble, &remote.trouble].into_iter().flatten().map(String::as_str).collect();
         Known {
             holds: own.into_iter().chain(from_afar).chain(logind.holds.iter().cloned()).collect(),
             trouble: (!troubles.is_empty()).then(|| troubles.join("; ")),
+            pending: unheard && now.since(self.started) < FIRST_ANSWERS,
         }
     }
 }

@@ -71,6 +71,31 @@ pub enum Kind {
 }
 
 impl Kind {
+    /// Every kind.
+    pub const ALL: [Kind; 21] = [
+        Kind::Started,
+        Kind::Ended,
+        Kind::StateChanged,
+        Kind::BlindAlarm,
+        Kind::EfsChanged,
+        Kind::IdentityFound,
+        Kind::IdentityMissing,
+        Kind::PermissionGranted,
+        Kind::PermissionRefused,
+        Kind::StopCalledOff,
+        Kind::StopAsked,
+        Kind::StopAccepted,
+        Kind::Resumed,
+        Kind::StopRefused,
+        Kind::HeartbeatFailed,
+        Kind::HeartbeatRecovered,
+        Kind::Configuration,
+        Kind::StateFile,
+        Kind::Caution,
+        Kind::Hold,
+        Kind::Reclaim,
+    ];
+
     /// The `MESSAGE_ID` (systemd.journal-fields(7)).
     #[must_use]
     pub fn message_id(self) -> &'static str {
@@ -256,4 +281,20 @@ fn subscriber() -> Box<dyn Subscriber + Send + Sync> {
 fn stderr_is_journal() -> bool {
     let Ok(stream) = std::env::var("JOURNAL_STREAM") else { return false };
     rustix::fs::fstat(io::stderr().as_fd()).is_ok_and(|stat| stream == format!("{}:{}", stat.st_dev, stat.st_ino))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::collections::BTreeSet;
+
+    #[test]
+    fn the_catalog_explains_every_kind_and_no_other() {
+        let catalog = include_str!("../systemd/mc-idle.catalog");
+        let explained: Vec<&str> = catalog.lines().filter_map(|line| line.strip_prefix("-- ")).collect();
+        let distinct: BTreeSet<&str> = explained.iter().copied().collect();
+        assert_eq!(explained.len(), distinct.len(), "explained twice");
+        assert_eq!(distinct, Kind::ALL.map(Kind::message_id).into_iter().collect());
+        assert_eq!(distinct.len(), Kind::ALL.len(), "two kinds with one id");
+    }
 }

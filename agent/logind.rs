@@ -40,13 +40,13 @@ pub async fn watch(mut settings: watch::Receiver<HoldSettings>, known: watch::Se
         match asked.unwrap_or_else(|_| Err(Error::Failure("no answer".to_owned()))) {
             Ok(holds) => {
                 answered = Instant::now();
-                tell(&known, Known { holds, trouble: None });
+                tell(&known, Known { holds, ..Known::default() });
             }
             Err(error) => {
                 connection = None;
                 let trouble = Some(format!("inhibitor locks cannot be seen: {}", chain(&error)));
                 let holds = if answered.elapsed() < TRUST { known.borrow().holds.clone() } else { Vec::new() };
-                tell(&known, Known { holds, trouble });
+                tell(&known, Known { holds, trouble, pending: false });
             }
         }
         tokio::select! {

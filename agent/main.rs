@@ -90,9 +90,16 @@ async fn serve(settings: Settings, config: Option<PathBuf>, dry_run: bool, journ
         Keeper::open(&runtime_directory(), boot_id.as_deref(), clock::slept(), clock.now(), &journal)?;
     let publisher = Publisher::start(&runtime_directory())?;
     let (hold, hold_receiver) = watch::channel(settings.hold.clone());
-    let (logind_sender, logind) = watch::channel(Known::default());
+    let (logind_sender, logind) = watch::channel(Known { pending: true, ..Known::default() });
     let (remote_sender, remote) = watch::channel(RemoteKnown::default());
-    let holds = HoldSources { folder: runtime_directory(), boot_id: in_heartbeat(boot_id.clone()), logind, remote };
+    let holds = HoldSources {
+        folder: runtime_directory(),
+        boot_id: in_heartbeat(boot_id.clone()),
+        logind,
+        remote,
+        settings: hold_receiver.clone(),
+        started: clock.now(),
+    };
     let boot = in_heartbeat(boot_id.clone());
     let (heart, heartbeats) = writer::pair(settings.heartbeat.clone(), clock);
     let (scout, aws, link) = Scout::new(settings.aws.clone(), in_heartbeat(boot_id));

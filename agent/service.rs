@@ -242,8 +242,8 @@ impl<H: Host, C: Cloud, S: Supervisor> Service<H, C, S> {
     }
 
     fn look_for_holds(&mut self, now: Moment) {
-        let Known { holds, trouble } = (self.world.holds)(now);
-        self.rule.hold(!holds.is_empty());
+        let Known { holds, trouble, pending } = (self.world.holds)(now);
+        self.rule.hold(pending || !holds.is_empty());
         self.announcer.hold_trouble(trouble);
         self.announcer.holds(holds);
     }
@@ -360,7 +360,8 @@ impl<H: Host, C: Cloud, S: Supervisor> Service<H, C, S> {
                 let now = self.world.clock.now();
                 self.next_sample = self.next_sample.min(now.plus(settings.sample_interval));
                 let needs_restart = settings.aws != self.settings.aws;
-                self.announcer.reloaded(&settings, needs_restart, &self.rule.view(now));
+                let changes = self.settings.changes_to(&settings);
+                self.announcer.reloaded(&settings, &changes, needs_restart, &self.rule.view(now));
                 self.settings = settings;
             }
             Err(error) => self.announcer.reload_refused(&error),

@@ -519,3 +519,40 @@ fn no_stop_is_asked_for_while_ec2_takes_the_spot_instance_back_and_the_reason_is
     agent.process.wait_for("EC2 no longer says that it takes this instance back.");
     agent.process.wait_for("EC2 has agreed to stop this instance");
 }
+
+#[test]
+fn a_parameter_holds_the_instance_from_afar() {
+    skip_unless!(lab::installed(), lab::NEEDS);
+    let lab = Lab::start();
+    lab.set_parameter("/servers/hold", &json!("2100-01-01T00:00:00Z new plugins"));
+    let held = "hold.parameter = \"/servers/hold\"";
+    let agent = agent_in(&lab, &settings(Silent::start().port, 6.0, &[held]));
+    agent.process.wait_for("Held from afar until 2100-01-01 00:00 UTC: new plugins.");
+    agent.process.wait_for("but the stop waits for the end of a hold.");
+    assert_eq!(lab.stops().len(), 0);
+    let beat = wait_until("the heartbeat tells", || {
+        lab.heartbeats().pop().filter(|beat| beat["hold_reason"] == "new plugins")
+    });
+    assert_eq!(beat["held_until"].as_str().map(|until| &until[..10]), Some("2100-01-01"), "{beat}");
+    // It is read every minute, and at once when its name changes.
+    lab.set_parameter("/servers/hold", &Value::Null);
+    agent.config.write(&settings_of(&agent, held, "hold.parameter = \"/servers/hold2\""));
+    agent.process.signal(rustix::process::Signal::HUP);
+    agent.process.wait_for("No longer held: new plugins.");
+    agent.process.wait_for("EC2 has agreed to stop this instance");
+}
+
+#[test]
+fn a_parameter_that_cannot_be_read_changes_nothing_and_is_told() {
+    skip_unless!(lab::installed(), lab::NEEDS);
+    let lab = Lab::start();
+    lab.faults(&json!([{"action": "GetParameter", "code": "AccessDeniedException"}]));
+    let agent = agent_in(&lab, &settings(Silent::start().port, 4.0, &["hold.parameter = \"/servers/hold\""]));
+    let line = agent.process.wait_for("A hold is not taken up");
+    assert!(line.contains("allow ssm:GetParameter on /servers/hold"), "{line}");
+    agent.process.wait_for("EC2 has agreed to stop this instance");
+}
+
+fn settings_of(agent: &Agent, before: &str, after: &str) -> String {
+    std::fs::read_to_string(agent.config.path()).unwrap().replace(before, after)
+}

@@ -132,6 +132,8 @@ const VALUES: &[Values] = &[
         refused: &["9.9", "0", "3600.1", "3601", "\"60\"", "nan"],
         taken: &["10", "3600"],
     },
+    Values { key: "hold.ssh_sessions", refused: &["\"true\"", "1", "\"\""], taken: &["true", "false"] },
+    Values { key: "hold.parameter", refused: &["\"a:b\"", "\"/aws\"", "true"], taken: &["\"\"", "\"/servers/hold\""] },
     Values {
         key: "aws.region",
         refused: &["\"\"", "\"eu\"", "\"eu-central\"", "\"EU-central-1\"", "\"eu--1\"", "\"eu-central-1/\"", "1"],
@@ -501,7 +503,8 @@ fn a_reload_takes_new_settings_and_leaves_the_clock_alone() {
     let agent = idle_agent(&server, 60.0);
     agent.notices.wait_for_countdown(57);
     // At least 3 s have been counted: of a window of 100 s no more than 97 s can be left.
-    reload(&agent, &settings(server.port, 100.0, &[]), "The configuration was read again.");
+    let (_, said) = reload(&agent, &settings(server.port, 100.0, &[]), "The configuration was read again");
+    assert!(said.contains("again: idle_minutes: 1 -> 1.66666"), "{said}");
     let left = support::wait_until("the new window shows", || {
         agent.notices.countdown().into_iter().filter(|left| *left > 60).max()
     });
@@ -511,7 +514,7 @@ fn a_reload_takes_new_settings_and_leaves_the_clock_alone() {
     // A window that is over already: due at once, not in 2 s.
     let told = agent.notices.statuses().len();
     let lines = agent.process.output().len();
-    reload(&agent, &settings(server.port, 2.0, &[]), "The configuration was read again.");
+    reload(&agent, &settings(server.port, 2.0, &[]), "The configuration was read again");
     agent.process.wait_for_after(lines, STOPPED);
     let after = &agent.notices.statuses()[told..];
     assert!(!after.iter().any(|status| status.contains("stops in 2 s")), "the clock was set back: {after:#?}");
@@ -536,7 +539,7 @@ fn a_bad_file_is_refused_at_a_reload_and_the_old_settings_stay() {
     assert!(!after.is_empty() && after.iter().all(|status| status.contains("Nobody plays on")), "{after:#?}");
     assert!(agent.notices.countdown().iter().all(|left| *left <= 60 && *left > 30));
 
-    reload(&agent, &settings(server.port, 2.0, &[]), "The configuration was read again.");
+    reload(&agent, &settings(server.port, 2.0, &[]), "The configuration was read again");
     agent.process.wait_for(STOPPED);
 }
 
@@ -547,7 +550,7 @@ fn an_agent_reads_other_ports_after_a_reload() {
     agent.process.wait_for("Nobody plays on");
     let further = ["no_server_minutes = 10", "minecraft.min_connection_seconds = 0"];
     let _player = std::net::TcpStream::connect(("127.0.0.1", other.port)).unwrap();
-    reload(&agent, &settings(other.port, 60.0, &further), "The configuration was read again.");
+    reload(&agent, &settings(other.port, 60.0, &further), "The configuration was read again");
     agent.process.wait_for(&format!("1 player is on port {}.", other.port));
 }
 

@@ -223,7 +223,7 @@ impl Agent {
             keeper: Keeper::none(),
             boot_id: "boot".to_owned(),
             publisher: Publisher::none(),
-            holds: Box::new(move |_| Known { holds: held_by.get().holds.clone(), trouble: None }),
+            holds: Box::new(move |_| Known { holds: held_by.get().holds.clone(), ..Known::default() }),
             hold: watch::channel(HoldSettings::default()).0,
             heart,
             health,

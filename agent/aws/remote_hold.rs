@@ -25,10 +25,10 @@ pub async fn watch(
             None => RemoteKnown::default(),
             Some(name) => match parameters.get(name).await {
                 Get::Value(value) => match hold::remote(&value) {
-                    Some(remote) => RemoteKnown { remote: Some(remote), trouble: None },
+                    Some(remote) => RemoteKnown { remote: Some(remote), trouble: None, asked: true },
                     None => unread(&known, format!("{name} does not begin with an RFC 3339 time")),
                 },
-                Get::Missing => RemoteKnown::default(),
+                Get::Missing => RemoteKnown { asked: true, ..RemoteKnown::default() },
                 Get::Failed(why) => unread(&known, why),
             },
         };
@@ -42,5 +42,5 @@ pub async fn watch(
 }
 
 fn unread(known: &watch::Sender<RemoteKnown>, why: String) -> RemoteKnown {
-    RemoteKnown { remote: known.borrow().remote.clone(), trouble: Some(why) }
+    RemoteKnown { remote: known.borrow().remote.clone(), trouble: Some(why), asked: true }
 }

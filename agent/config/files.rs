@@ -142,6 +142,7 @@ pub fn apply(settings: &mut Settings, path: &Path, text: &str) -> Result<(), Con
                 allowed: key.allowed,
             });
         }
+        settings.written.insert(key.name, found());
     }
     Ok(())
 }

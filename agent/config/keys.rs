@@ -2,6 +2,7 @@
 //!
 //! The defaults stand here once, as text, and are taken by the same code as an operator's value.
 
+use std::collections::BTreeMap;
 use std::net::IpAddr;
 use std::path::{Component, Path, PathBuf};
 use std::time::Duration;
@@ -159,11 +160,13 @@ impl Default for Settings {
             heartbeat: HeartbeatSettings { parameter: None, instance_id_parameter: None, interval: Duration::ZERO },
             hold: HoldSettings::default(),
             aws: AwsSettings::default(),
+            written: BTreeMap::new(),
         };
         for key in KEYS {
             if let Some(default) = key.default {
                 let taken = DeValue::parse(default).ok().and_then(|value| (key.set)(&mut settings, value.get_ref()));
                 assert!(taken.is_some(), "the default of {} is allowed", key.name);
+                settings.written.insert(key.name, default.to_owned());
             }
         }
         settings

@@ -1,6 +1,6 @@
 //! Valid settings.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::{IpAddr, SocketAddr};
 use std::path::PathBuf;
 use std::time::Duration;
@@ -158,6 +158,8 @@ pub struct Settings {
     pub hold: HoldSettings,
     /// Who this instance is.
     pub aws: AwsSettings,
+    /// The value of each key as it was written, or its default: to tell what a reload changes.
+    pub written: BTreeMap<&'static str, String>,
 }
 
 impl Settings {
@@ -165,6 +167,22 @@ impl Settings {
     #[must_use]
     pub fn efs(&self) -> Option<&EfsSettings> {
         (!self.efs.mount_point.as_os_str().is_empty()).then_some(&self.efs)
+    }
+
+    /// What `other` has changed, key by key: "idle_minutes: 15 -> 30".
+    #[must_use]
+    pub fn changes_to(&self, other: &Settings) -> Vec<String> {
+        let names: BTreeSet<_> = self.written.keys().chain(other.written.keys()).collect();
+        let value = |settings: &Settings, name: &str| {
+            settings.written.get(name).cloned().unwrap_or_else(|| "from instance metadata".to_owned())
+        };
+        let change = |name: &&str| (value(self, name), value(other, name));
+        names
+            .into_iter()
+            .map(|name| (name, change(name)))
+            .filter(|(_, (before, after))| before != after)
+            .map(|(name, (before, after))| format!("{name}: {before} -> {after}"))
+            .collect()
     }
 
     /// The terms that the rule works with.

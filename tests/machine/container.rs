@@ -59,6 +59,8 @@ fn boot(tree: &Tree) -> Container {
     install(Path::new(AGENT), "usr/bin/mc-idle");
     install(&project().join("systemd/mc-idle.service"), "usr/lib/systemd/system/mc-idle.service");
     install(&project().join("systemd/mc-idle.toml"), "etc/mc-idle/config.toml");
+    install(&project().join("systemd/mc-idle.catalog"), "usr/lib/systemd/catalog/mc-idle.catalog");
+    install(&project().join("systemd/mc-idle.sysusers"), "usr/lib/sysusers.d/mc-idle.conf");
     let mut script = Command::new(project().join("tests/machine/nspawn.sh"))
         .arg(built(tree.file))
         .arg(files.path())

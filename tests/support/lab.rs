@@ -108,6 +108,11 @@ impl Lab {
         self.ask("GET", &format!("heartbeats?name={name}"), "")
     }
 
+    /// Sets the parameter `name`; null deletes it.
+    pub fn set_parameter(&self, name: &str, value: &Value) {
+        let _: Value = self.ask("POST", "parameter", &serde_json::json!({"name": name, "value": value}).to_string());
+    }
+
     /// Has instance metadata answer `value` below `meta-data/`; null: not found.
     pub fn metadata(&self, path: &str, value: &Value) {
         let _: Value = self.ask("POST", "metadata", &serde_json::json!({"path": path, "value": value}).to_string());
