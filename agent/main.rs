@@ -165,7 +165,7 @@ fn check(settings: &Settings, offline: bool) -> ExitCode {
 
 fn status(json: bool, watch: bool) -> ExitCode {
     let colour = io::stdout().is_terminal() && std::env::var_os("NO_COLOR").is_none_or(|value| value.is_empty());
-    let look = || view_file::read(&runtime_directory(), boot_id().as_deref(), Clock::start().now());
+    let look = || view_file::read(&runtime_directory(), Clock::start().now());
     let code = |picture: &Picture| match picture {
         Picture::Fresh(_) => ExitCode::SUCCESS,
         Picture::Stale { .. } => ExitCode::from(EXIT_FAILED),
@@ -209,8 +209,13 @@ fn status(json: bool, watch: bool) -> ExitCode {
 }
 
 fn hold(duration: Duration, reason: &str) -> ExitCode {
-    let until = Clock::start().now().plus(duration);
-    match hold::place(&runtime_directory(), &in_heartbeat(boot_id()), until, reason) {
+    let now = Clock::start().now();
+    // Under some container managers a confined service sees another boot id than everybody else: the agent's own counts.
+    let boot_id = match view_file::read(&runtime_directory(), now) {
+        Ok(Picture::Fresh(status) | Picture::Stale { status, .. }) => status.boot_id,
+        Err(_) => in_heartbeat(boot_id()),
+    };
+    match hold::place(&runtime_directory(), &boot_id, now.plus(duration), reason) {
         Ok(()) => {
             let end = clock::wall().checked_add(duration).map(|end| end.strftime(" (%Y-%m-%d %H:%M UTC)").to_string());
             println!("held for {}{}: {reason}", sentence::in_words(duration), end.unwrap_or_default());

@@ -97,7 +97,7 @@ const VALUES: &[Values] = &[
     },
     Values {
         key: "efs.mount_point",
-        refused: &["\"mnt/efs\"", "\"./efs\"", "\"/mnt/../efs\"", "5", "[\"/mnt/efs\"]"],
+        refused: &["\"/mnt/\\u0000efs\"", "\"mnt/efs\"", "\"./efs\"", "\"/mnt/../efs\"", "5", "[\"/mnt/efs\"]"],
         taken: &["\"\"", "\"/\"", "\"/mnt/my efs/\"", "'/mnt/efs'"],
     },
     Values { key: "efs.probe_seconds", refused: &["0.19", "0", "60.1", "\"5\"", "nan"], taken: &["0.2", "60"] },

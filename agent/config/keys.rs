@@ -247,7 +247,8 @@ fn canonical(net: IpNet) -> IpNet {
 
 /// An absolute path without `.` and `..`, or an empty one.
 fn absolute(value: &DeValue<'_>) -> Option<PathBuf> {
-    let path = Path::new(value.as_str()?);
+    // No path has a NUL in it (path_resolution(7)).
+    let path = Path::new(value.as_str().filter(|text| !text.contains('\0'))?);
     let plain = |part: &Component<'_>| matches!(part, Component::RootDir | Component::Normal(_));
     let allowed = path.as_os_str().is_empty() || (path.is_absolute() && path.components().all(|part| plain(&part)));
     // Collecting the components drops a trailing or a doubled slash, which the kernel's table of mounts does not have.

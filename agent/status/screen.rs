@@ -28,10 +28,7 @@ pub fn draw(picture: &Picture, style: Style, wall: Timestamp) -> String {
     match picture {
         Picture::Fresh(status) => body(status, style, wall),
         Picture::Stale { status, age } => {
-            let age = match age {
-                Some(age) => format!("{} ago", in_words(*age)),
-                None => "before the last boot".to_owned(),
-            };
+            let age = format!("{} ago", in_words(*age));
             let warning = format!(
                 "mc-idle does not answer: what follows was written {age}. See systemctl status mc-idle, and \
                  journalctl -u mc-idle."

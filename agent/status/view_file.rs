@@ -13,12 +13,12 @@ use crate::idle::Moment;
 pub enum Picture {
     /// The agent runs, and this is so.
     Fresh(Box<Status>),
-    /// The agent should have renewed it: it is dead, stuck, or from before a reboot.
+    /// The agent should have renewed it: it is dead or stuck.
     Stale {
         /// The last that it wrote.
         status: Box<Status>,
-        /// How long ago; `None`: in another boot.
-        age: Option<Duration>,
+        /// How long ago.
+        age: Duration,
     },
 }
 
@@ -48,11 +48,11 @@ pub enum ViewError {
     },
 }
 
-/// The picture in `folder`, as it is to be taken at `now` in the boot `boot_id`.
+/// The picture in `folder`, as it is to be taken at `now`.
 ///
 /// # Errors
 /// Why there is none.
-pub fn read(folder: &Path, boot_id: Option<&str>, now: Moment) -> Result<Picture, ViewError> {
+pub fn read(folder: &Path, now: Moment) -> Result<Picture, ViewError> {
     let path = folder.join(NAME);
     let name = path.display().to_string();
     let text = fs::read(&path).map_err(|source| match source.kind() {
@@ -61,11 +61,8 @@ pub fn read(folder: &Path, boot_id: Option<&str>, now: Moment) -> Result<Picture
     })?;
     let status: Box<Status> =
         serde_json::from_slice(&text).map_err(|source| ViewError::Wrong { path: name, source })?;
-    if boot_id.is_some_and(|boot_id| boot_id != status.boot_id) {
-        return Ok(Picture::Stale { status, age: None });
-    }
     if millis(now) > status.next_by_ms {
-        let age = Some(Duration::from_millis(millis(now).saturating_sub(status.at_ms)));
+        let age = Duration::from_millis(millis(now).saturating_sub(status.at_ms));
         return Ok(Picture::Stale { status, age });
     }
     Ok(Picture::Fresh(status))

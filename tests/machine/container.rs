@@ -74,7 +74,10 @@ fn boot(tree: &Tree) -> Container {
     let init = line.strip_prefix("pid ").expect("the container did not boot, see above").trim().to_owned();
     let container = Container { init, _script: script };
     // An enabled unit stays loaded after its end, so that its exit code can still be asked for.
-    let prepared = container.run(&format!("set -e; systemctl --quiet enable mc-idle\n{}", tree.prepare));
+    let prepared = container.run(&format!(
+        "set -e; systemd-sysusers; journalctl --update-catalog; systemctl --quiet enable mc-idle\n{}",
+        tree.prepare
+    ));
     assert!(prepared.status.success(), "cannot prepare the container: {}", text(&prepared.stderr));
     container
 }
