@@ -4,8 +4,9 @@ SHELL := /bin/bash
 PREFIX ?= /usr
 DESTDIR ?=
 DENY_VERSION := 0.20.2
+SECONDS_EACH ?= 60
 
-.PHONY: bench demo test lint deny build release install clean setup-build setup-lab setup-machine
+.PHONY: bench demo test fuzz lint deny build release install clean setup-build setup-lab setup-machine
 
 # An evening on an emulated EC2 in a minute and a half, told live.
 demo: setup-lab build
@@ -14,6 +15,10 @@ demo: setup-lab build
 # All tests. As root also those that need root: network namespaces, a real systemd, a real NFS.
 test: setup-lab setup-machine
 	cargo test --locked
+
+# The parsers against made-up inputs, SECONDS_EACH for each of them. Needs a nightly toolchain, and says so without one.
+fuzz:
+	@tests/fuzz/run.sh $(SECONDS_EACH)
 
 lint: setup-build
 	cargo fmt --check
