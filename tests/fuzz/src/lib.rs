@@ -10,6 +10,7 @@ use std::time::Duration;
 use mc_idle::config::files::{self, ConfigError};
 use mc_idle::config::keys::KEYS;
 use mc_idle::config::settings::{ParameterName, Settings};
+use mc_idle::hold;
 use mc_idle::host::{containers, mountinfo, tables};
 use mc_idle::idle::{Moment, Rule};
 use mc_idle::{metadata, state_file};
@@ -18,9 +19,10 @@ use mc_idle::{metadata, state_file};
 pub type Property = fn(&[u8]);
 
 /// Every target by its name, which is also that of its corpus.
-pub const TARGETS: [(&str, Property); 6] = [
+pub const TARGETS: [(&str, Property); 7] = [
     ("config", config),
     ("containers", containers),
+    ("hold", hold),
     ("metadata", metadata),
     ("mountinfo", mountinfo),
     ("state_file", state_file),
@@ -154,7 +156,9 @@ fn are_allowed(settings: &Settings) {
         "{mount_point:?}"
     );
 
-    let names = [&settings.heartbeat.parameter, &settings.heartbeat.instance_id_parameter];
+    assert!(!mount_point.contains('\0'), "{mount_point:?}");
+
+    let names = [&settings.heartbeat.parameter, &settings.heartbeat.instance_id_parameter, &settings.hold.parameter];
     for name in names.into_iter().flatten().map(|name: &ParameterName| name.of(INSTANCE)) {
         let char = |char: char| char.is_ascii_alphanumeric() || ".-_/".contains(char);
         let first = name.trim_start_matches('/').to_ascii_lowercase();
@@ -232,6 +236,26 @@ pub fn metadata(input: &[u8]) {
         let again = format!(r#"{{"action":"{action}","time":"{}"}}"#, notice.at);
         assert_eq!(metadata::notice(&again), Some(notice));
     }
+}
+
+/// The file of a hold, the value of the remote one, and the duration on the command line: none holds longer than it may, and
+/// no reason breaks the line that it is shown in.
+pub fn hold(input: &[u8]) {
+    const NOW: Moment = Moment(Duration::from_hours(1));
+    let one_line = |reason: &str| reason.chars().count() <= 200 && !reason.chars().any(char::is_control);
+    if let Some(Some(hold)) = hold::parse(input, "boot", NOW) {
+        assert!(hold.left.is_some_and(|left| left <= hold::LONGEST && !left.is_zero()), "{hold:?}");
+        assert!(one_line(&hold.reason), "{hold:?}");
+    }
+    let Ok(text) = std::str::from_utf8(input) else { return };
+    if let Some(remote) = hold::remote(text) {
+        assert!(one_line(&remote.reason) && !remote.reason.is_empty(), "{remote:?}");
+        assert_eq!(remote.at(remote.until), None, "over at its end");
+    }
+    if let Ok(duration) = hold::parse_duration(text) {
+        assert!(duration <= hold::LONGEST, "{text:?} is {duration:?}");
+    }
+    assert!(one_line(&hold::tidy(text)));
 }
 
 /// `/proc/PID/cgroup`: a container's id is one wherever it stands, no other run of digits is, and no line hides another.
