@@ -248,7 +248,6 @@ pub fn read(folder: &Path, boot_id: &str, now: Moment) -> Result<Option<Hold>, H
 }
 
 /// What the text of the file says: outer `None` if it is no hold, inner if it is none any more.
-#[expect(clippy::option_option, reason = "the two are told differently")]
 #[must_use]
 pub fn parse(text: &[u8], boot_id: &str, now: Moment) -> Option<Option<Hold>> {
     let record: Record = serde_json::from_slice(text).ok().filter(|record: &Record| record.v == VERSION)?;

@@ -5,10 +5,11 @@ use std::time::Duration;
 
 use serde::de::DeserializeOwned;
 use tokio::sync::watch;
-use tokio::time::{self, Instant};
+use tokio::time;
 use zbus::zvariant::DynamicType;
 use zbus::{Connection, Error, OwnedObjectPath, OwnedVariant, Result};
 
+use crate::clock::Clock;
 use crate::config::settings::HoldSettings;
 use crate::error::chain;
 use crate::hold::{Hold, Known, Source, tidy};
@@ -31,21 +32,21 @@ type Inhibitor = (String, String, String, String, u32, u32);
 type Session = (String, u32, String, String, OwnedObjectPath);
 
 /// Asks until nobody wants to know any more.
-pub async fn watch(mut settings: watch::Receiver<HoldSettings>, known: watch::Sender<Known>) {
+pub async fn watch(mut settings: watch::Receiver<HoldSettings>, known: watch::Sender<Known>, clock: Clock) {
     let mut connection = None;
-    let mut answered = Instant::now();
+    let mut answered = clock.now();
     while !known.is_closed() {
         let ssh_sessions = settings.borrow_and_update().ssh_sessions;
         let asked = time::timeout(PATIENCE, ask(&mut connection, ssh_sessions)).await;
         match asked.unwrap_or_else(|_| Err(Error::Failure("no answer".to_owned()))) {
             Ok(holds) => {
-                answered = Instant::now();
+                answered = clock.now();
                 tell(&known, Known { holds, ..Known::default() });
             }
             Err(error) => {
                 connection = None;
                 let trouble = Some(format!("inhibitor locks cannot be seen: {}", chain(&error)));
-                let holds = if answered.elapsed() < TRUST { known.borrow().holds.clone() } else { Vec::new() };
+                let holds = if clock.now().since(answered) < TRUST { known.borrow().holds.clone() } else { Vec::new() };
                 tell(&known, Known { holds, trouble, pending: false });
             }
         }

@@ -103,7 +103,7 @@ async fn serve(settings: Settings, config: Option<PathBuf>, dry_run: bool, journ
     let boot = in_heartbeat(boot_id.clone());
     let (heart, heartbeats) = writer::pair(settings.heartbeat.clone(), clock);
     let (scout, aws, link) = Scout::new(settings.aws.clone(), in_heartbeat(boot_id));
-    tokio::spawn(logind::watch(hold_receiver.clone(), logind_sender));
+    tokio::spawn(logind::watch(hold_receiver.clone(), logind_sender, clock));
     tokio::spawn(probe::run(own_program(), target_receiver, verdict_sender));
     // Nobody listens to the outcome only when the agent ends.
     tokio::spawn(heartbeats.run(link, move |outcome| drop(health_sender.send(outcome))));

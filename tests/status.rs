@@ -83,7 +83,7 @@ fn the_json_is_what_its_schema_says_in_every_state() {
     skip_unless!(lab::installed(), lab::NEEDS);
     let server = Silent::start();
     let agent = agent(&server, 600.0, &["minecraft.min_connection_seconds = 1"]);
-    let mut states = Vec::new();
+    let mut seen = Vec::new();
     let mut valid = |state: &str| {
         let status = wait_until(state, || Some(json(&agent)).filter(|status| status["state"] == state));
         let file = tempfile::NamedTempFile::new().unwrap();
@@ -93,7 +93,7 @@ fn the_json_is_what_its_schema_says_in_every_state() {
         let schema = checkout().join("agent/status/schema.json");
         let output = Command::new(python()).args(["-c", check]).arg(schema).arg(file.path()).output().unwrap();
         assert!(output.status.success(), "{}\n{status:#}", text(&output.stderr));
-        states.push(state.to_owned());
+        seen.push(state.to_owned());
     };
     valid("idle");
     let player = TcpStream::connect(("127.0.0.1", server.port)).unwrap();
@@ -106,7 +106,7 @@ fn the_json_is_what_its_schema_says_in_every_state() {
     valid("due");
     beside(&agent, &["release"]);
     valid("stopping");
-    assert_eq!(states.len(), 5);
+    assert_eq!(seen.len(), 5);
 }
 
 #[test]

@@ -152,7 +152,7 @@ impl Writer {
             }
             match self.wait_for_news(&pace, written.as_ref()).await {
                 News::Write => {}
-                News::Urgent(next) => urgent = Some(next),
+                News::Urgent(next) => urgent = Some(*next),
                 News::Closed => return,
             }
         }
@@ -196,7 +196,7 @@ impl Writer {
             let changed = written.is_none_or(|written| is_news(written, &self.latest.borrow_and_update()));
             tokio::select! {
                 () = time::sleep_until(self.clock.instant(pace.next(changed))) => return News::Write,
-                urgent = self.urgent.recv() => return urgent.map_or(News::Closed, News::Urgent),
+                urgent = self.urgent.recv() => return urgent.map_or(News::Closed, |urgent| News::Urgent(Box::new(urgent))),
                 latest = self.latest.changed() => if latest.is_err() { return News::Closed },
                 settings = self.settings.changed() => {
                     return if settings.is_ok() { News::Write } else { News::Closed };
@@ -215,7 +215,7 @@ async fn given_up(done: &mut Option<oneshot::Sender<()>>) {
 
 enum News {
     Write,
-    Urgent(Urgent),
+    Urgent(Box<Urgent>),
     Closed,
 }
 
