@@ -10,8 +10,8 @@ use std::time::Duration;
 
 use history::{History, Sample, socket};
 use mc_idle::idle::backoff::Jitter;
-use mc_idle::idle::rule::{BLIND_ALARM, CallOff, Refusal, STOP_PATIENCE};
-use mc_idle::idle::{Action, Efs, Moment, Patience, Reading, Rule, Seen, State, Terms, Ticket, Wait};
+use mc_idle::idle::rule::{BLIND_ALARM, CallOff, RECLAIM_PATIENCE, Refusal, STOP_PATIENCE};
+use mc_idle::idle::{Action, Efs, Memory, Moment, Patience, Reading, Rule, Seen, State, Terms, Ticket, View, Wait};
 use proptest::prelude::*;
 
 const INTERVAL: Duration = Duration::from_secs(5);
@@ -72,6 +72,12 @@ impl Run {
 
     fn look(&mut self, ticket: Ticket, own: &Reading, witness: &Reading) -> Result<(), CallOff> {
         self.rule.last_look(ticket, self.now, own, witness, NO_JITTER()).map(|leave| assert_eq!(leave.ticket(), ticket))
+    }
+
+    /// The agent ends, and another one goes on after `down` from what this one knew.
+    fn restart(&mut self, down: Duration) {
+        self.now = self.now.plus(down);
+        self.rule = Rule::remembering(terms(), self.rule.memory(), self.now);
     }
 
     fn state(&self) -> State {
@@ -322,6 +328,192 @@ fn after_a_sleep_all_starts_afresh() {
     assert_eq!(run.state(), State::Starting);
     assert_eq!(run.look(ticket, &empty(), &empty()), Err(CallOff::Superseded));
     assert_eq!(run.until_prepared(11, &empty(), Efs::Mounted), None);
+    let new = run.until_prepared(1, &empty(), Efs::Mounted).unwrap();
+    assert_eq!(run.look(ticket, &empty(), &empty()), Err(CallOff::Superseded), "it is of another evening");
+    assert_eq!(run.look(new, &empty(), &empty()), Ok(()));
+}
+
+#[test]
+fn an_alarm_comes_after_five_minutes_of_blindness_and_again_after_the_next_five() {
+    let mut run = Run::new(terms());
+    for _ in 0..2 {
+        run.sample(&empty(), Efs::Mounted);
+        let samples = BLIND_ALARM.as_secs() / INTERVAL.as_secs();
+        for _ in 0..samples {
+            assert_eq!(run.sample(&unknown(), Efs::Mounted), []);
+        }
+        assert_eq!(run.sample(&unknown(), Efs::Mounted), [Action::AlarmBlind]);
+        assert_eq!(run.sample(&unknown(), Efs::Mounted), []);
+    }
+}
+
+#[test]
+fn the_clock_goes_on_after_a_restart_and_the_time_without_an_agent_does_not_count() {
+    for (reading, clock, window) in [(empty(), 60, 12), (no_server(), 120, 24)] {
+        let mut run = Run::new(terms());
+        (0..window - 3).for_each(|_| drop(run.sample(&reading, Efs::Mounted)));
+        assert_eq!(run.elapsed(), clock - 20);
+        run.restart(Duration::from_hours(1));
+        assert_eq!((run.state(), run.elapsed()), (State::Starting, clock - 20));
+        assert_eq!(run.until_prepared(1, &reading, Efs::Mounted), None);
+        assert_eq!(run.elapsed(), clock - 20, "nothing was observed before the first sample");
+        assert_eq!(run.until_prepared(3, &reading, Efs::Mounted), None);
+        assert!(run.until_prepared(1, &reading, Efs::Mounted).is_some());
+    }
+}
+
+#[test]
+fn a_listener_that_came_or_went_while_no_agent_ran_starts_the_other_clock() {
+    let mut run = Run::new(terms());
+    (0..12).for_each(|_| drop(run.sample(&empty(), Efs::Mounted)));
+    run.restart(INTERVAL);
+    run.sample(&no_server(), Efs::Mounted);
+    assert_eq!((run.state(), run.elapsed()), (State::NoServer, 0));
+    run.restart(INTERVAL);
+    run.sample(&empty(), Efs::Mounted);
+    assert_eq!((run.state(), run.elapsed()), (State::Idle, 0));
+}
+
+#[test]
+fn a_stop_that_was_due_is_due_after_a_restart_and_each_try_looks_again() {
+    let mut run = Run::new(terms());
+    let before = run.until_prepared(13, &empty(), Efs::Mounted).unwrap();
+    run.restart(INTERVAL);
+    assert!(!run.rule.stopping(), "an attempt does not outlive its agent");
+    assert_eq!(run.look(before, &empty(), &empty()), Err(CallOff::Superseded));
+    assert_eq!(run.until_prepared(1, &unknown(), Efs::Mounted), None);
+    assert_eq!(run.until_prepared(1, &with(&[(1, 7)]), Efs::Mounted), None);
+    let ticket = run.until_prepared(1, &empty(), Efs::Mounted).unwrap();
+    assert_eq!(run.look(ticket, &with(&[(1, 8)]), &empty()), Err(CallOff::Connection));
+}
+
+#[test]
+fn neither_a_refusal_nor_a_grant_outlives_the_agent() {
+    for answer in [Ok(()), Err(refusal(true))] {
+        let mut run = Run::new(terms());
+        let ticket = run.until_prepared(13, &empty(), Efs::Mounted).unwrap();
+        run.look(ticket, &empty(), &empty()).unwrap();
+        run.rule.answered(ticket, run.now, answer, NO_JITTER());
+        assert_eq!(run.until_prepared(1, &empty(), Efs::Mounted), None);
+        run.restart(INTERVAL);
+        assert!(run.until_prepared(1, &empty(), Efs::Mounted).is_some());
+    }
+}
+
+#[test]
+fn the_patience_with_efs_goes_on_after_a_restart() {
+    let mut run = Run::new(terms());
+    assert_eq!(run.until_prepared(13 + 5, &empty(), Efs::Missing), None);
+    run.restart(Duration::from_hours(1));
+    assert_eq!(run.until_prepared(1, &empty(), Efs::Missing), None);
+    assert_eq!(run.state(), State::Due(Wait::Efs { left: Some(Duration::from_secs(15)) }));
+    assert_eq!(run.until_prepared(2, &empty(), Efs::Missing), None);
+    assert!(run.until_prepared(1, &empty(), Efs::Missing).is_some());
+}
+
+#[test]
+fn a_connection_that_is_still_there_after_a_restart_is_as_old_as_it_is() {
+    let mut run = Run::new(terms());
+    run.sample(&empty(), Efs::Mounted);
+    run.sample(&with(&[(1, 7), (2, 0)]), Efs::Mounted);
+    run.restart(Duration::from_secs(15));
+    run.sample(&with(&[(1, 7), (2, 0), (3, 9)]), Efs::Mounted);
+    let counts = run.rule.view(run.now).counts.unwrap();
+    assert_eq!((counts.players, counts.young, counts.joining), (1, 1, 1), "at 20 s");
+    run.restart(Duration::from_secs(5));
+    run.sample(&with(&[(2, 0), (3, 10)]), Efs::Mounted);
+    let counts = run.rule.view(run.now).counts.unwrap();
+    assert_eq!((counts.players, counts.young, counts.joining), (0, 1, 0), "at 30 s, and a new one from a known peer");
+}
+
+#[test]
+fn a_connection_that_was_first_seen_in_the_future_is_new() {
+    let mut run = Run::new(terms());
+    run.sample(&with(&[(1, 7)]), Efs::Mounted);
+    let memory = run.rule.memory();
+    let (before, at) = (Moment(run.now.0.checked_sub(Duration::from_nanos(1)).unwrap()), run.now);
+    for (now, known) in [(before, 0), (at, 1)] {
+        assert_eq!(Rule::remembering(terms(), memory.clone(), now).memory().first_seen.len(), known);
+    }
+}
+
+#[test]
+fn a_rule_that_has_seen_nothing_has_nothing_to_remember() {
+    let mut run = Run::new(terms());
+    assert_eq!(run.rule.memory(), Memory::default());
+    run.sample(&unknown(), Efs::Mounted);
+    assert_eq!(run.rule.memory(), Memory::default());
+    run.restart(INTERVAL);
+    assert_eq!((run.state(), run.rule.memory()), (State::Starting, Memory::default()));
+    assert_eq!(run.until_prepared(12, &empty(), Efs::Mounted), None);
+    assert!(run.until_prepared(1, &empty(), Efs::Mounted).is_some());
+}
+
+#[test]
+fn no_stop_is_asked_for_into_a_notice_for_five_minutes() {
+    let mut run = Run::new(terms());
+    (0..12).for_each(|_| drop(run.sample(&empty(), Efs::Mounted)));
+    run.rule.reclaim(run.now, true);
+    assert_eq!(run.state(), State::Idle, "the clock runs on");
+    let noticed = run.now;
+    let samples = usize::try_from(RECLAIM_PATIENCE.as_secs() / INTERVAL.as_secs()).unwrap();
+    for _ in 1..samples {
+        assert_eq!(run.until_prepared(1, &empty(), Efs::Mounted), None);
+        assert_eq!(run.state(), State::Due(Wait::Reclaim));
+        // Told again, it is the same notice.
+        run.rule.reclaim(run.now, true);
+    }
+    assert!(run.until_prepared(1, &empty(), Efs::Mounted).is_some());
+    assert_eq!(run.now.since(noticed), RECLAIM_PATIENCE);
+}
+
+#[test]
+fn a_notice_that_is_taken_back_holds_off_nothing() {
+    let mut run = Run::new(terms());
+    run.rule.reclaim(run.now, true);
+    assert_eq!(run.until_prepared(20, &empty(), Efs::Mounted), None);
+    run.rule.reclaim(run.now, false);
+    assert_eq!(run.state(), State::Due(Wait::Moment));
+    assert!(run.until_prepared(1, &empty(), Efs::Mounted).is_some());
+}
+
+#[test]
+fn a_notice_ends_a_preparation_and_what_was_asked_stays_asked() {
+    let mut run = Run::new(terms());
+    let ticket = run.until_prepared(20, &empty(), Efs::Mounted).unwrap();
+    run.rule.reclaim(run.now, false);
+    assert!(run.rule.stopping(), "that there is no notice is no news");
+    run.rule.reclaim(run.now, true);
+    assert_eq!((run.rule.stopping(), run.state()), (false, State::Due(Wait::Reclaim)));
+    assert_eq!(run.look(ticket, &empty(), &empty()), Err(CallOff::Superseded));
+
+    let mut run = Run::new(terms());
+    let ticket = run.until_prepared(20, &empty(), Efs::Mounted).unwrap();
+    run.look(ticket, &empty(), &empty()).unwrap();
+    run.rule.reclaim(run.now, true);
+    assert_eq!(run.state(), State::Stopping { accepted: false });
+    run.rule.answered(ticket, run.now, Ok(()), NO_JITTER());
+    assert_eq!(run.state(), State::Stopping { accepted: true });
+}
+
+#[test]
+fn a_notice_that_is_over_is_no_reason_to_end_a_preparation() {
+    let mut run = Run::new(terms());
+    run.rule.reclaim(run.now, true);
+    run.now = run.now.plus(RECLAIM_PATIENCE);
+    let ticket = run.until_prepared(20, &empty(), Efs::Mounted).unwrap();
+    run.rule.reclaim(run.now, true);
+    assert_eq!(run.look(ticket, &empty(), &empty()), Ok(()));
+}
+
+#[test]
+fn a_notice_outlives_a_sleep_and_a_new_agent_has_to_be_told() {
+    let mut run = Run::new(terms());
+    run.rule.reclaim(run.now, true);
+    run.rule.start_afresh();
+    assert_eq!(run.until_prepared(20, &empty(), Efs::Mounted), None);
+    assert_eq!(run.state(), State::Due(Wait::Reclaim));
+    run.restart(INTERVAL);
     assert!(run.until_prepared(1, &empty(), Efs::Mounted).is_some());
 }
 
@@ -423,6 +615,46 @@ proptest! {
                 }
                 Err(CallOff::WitnessConnection | CallOff::WitnessBlind(_)) => quiet_until = now.plus(Duration::from_mins(5)),
                 Err(_) => {}
+            }
+        }
+    }
+
+    /// From a memory that is taken at any step and taken up at once, everything goes on as it would have. What an attempt
+    /// and its refusal or grant have come to is not remembered, nor how long the rule has been blind.
+    #[test]
+    fn a_memory_changes_nothing(before in steps(), after in steps()) {
+        let mut run = Run::new(terms());
+        let mut tried = false;
+        for step in &before {
+            run.now = run.now.plus(step.sample.gap);
+            for action in run.rule.observe(run.now, &step.sample.reading, step.efs) {
+                let Action::Prepare(ticket) = action else { continue };
+                tried = true;
+                if run.rule.last_look(ticket, run.now, &step.own, &step.witness, NO_JITTER()).is_ok() {
+                    run.rule.answered(ticket, run.now, step.answer.map_err(refusal), NO_JITTER());
+                }
+            }
+        }
+        let mut heir = Rule::remembering(terms(), run.rule.memory(), run.now);
+        prop_assert_eq!(heir.memory(), run.rule.memory());
+        // What passes before the heir's first sample would count for the other one alone.
+        let mut gap = Duration::ZERO;
+        for step in &after {
+            run.now = run.now.plus(gap);
+            gap = step.sample.gap;
+            run.rule.observe(run.now, &step.sample.reading, step.efs);
+            heir.observe(run.now, &step.sample.reading, step.efs);
+            let (mut view, mut heirs) = (run.rule.view(run.now), heir.view(run.now));
+            for view in [&mut view, &mut heirs] {
+                if let State::Blind { lasting, .. } = &mut view.state {
+                    *lasting = Duration::ZERO;
+                }
+            }
+            if tried {
+                let clocks = |view: View| (view.counts, view.running, view.window, view.efs);
+                prop_assert_eq!(clocks(heirs), clocks(view));
+            } else {
+                prop_assert_eq!(heirs, view);
             }
         }
     }
