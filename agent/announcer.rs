@@ -177,7 +177,7 @@ impl Announcer {
     /// A hold cannot be taken up. The same trouble is told once.
     pub fn hold_trouble(&mut self, trouble: Option<String>) {
         if let Some(text) = trouble.as_ref().filter(|_| trouble != self.told_hold_trouble) {
-            self.tell(Level::WARN, Kind::Hold, format!("A hold is not taken up: {text}."), None);
+            self.tell(Level::WARN, Kind::Hold, format!("A hold may be overlooked: {text}."), None);
         }
         self.told_hold_trouble = trouble;
     }

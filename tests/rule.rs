@@ -11,6 +11,7 @@ use std::time::Duration;
 use history::{History, Sample, socket};
 use mc_idle::idle::backoff::Jitter;
 use mc_idle::idle::rule::{BLIND_ALARM, CallOff, RECLAIM_PATIENCE, Refusal, STOP_PATIENCE};
+use mc_idle::idle::view::Standing;
 use mc_idle::idle::{Action, Efs, Memory, Moment, Patience, Reading, Rule, Seen, State, Terms, Ticket, View, Wait};
 use proptest::prelude::*;
 
@@ -675,4 +676,46 @@ proptest! {
         let samples = 60 + 24 + 2;
         prop_assert!(run.until_prepared(samples, &nobody, Efs::Mounted).is_some());
     }
+}
+
+#[test]
+fn a_hold_delays_a_due_stop_and_not_the_clock() {
+    let mut run = Run::new(terms());
+    run.rule.hold(true);
+    assert_eq!(run.until_prepared(100, &empty(), Efs::Mounted), None);
+    assert_eq!(run.state(), State::Due(Wait::Hold));
+    run.rule.hold(false);
+    assert!(run.until_prepared(1, &empty(), Efs::Mounted).is_some(), "no window runs again");
+}
+
+#[test]
+fn a_hold_that_comes_before_the_last_look_calls_the_stop_off_and_outlives_a_sleep() {
+    let mut run = Run::new(terms());
+    let ticket = run.until_prepared(20, &empty(), Efs::Mounted).unwrap();
+    run.rule.hold(true);
+    assert_eq!(run.look(ticket, &empty(), &empty()), Err(CallOff::Superseded));
+    run.rule.start_afresh();
+    assert_eq!(run.until_prepared(100, &empty(), Efs::Mounted), None);
+    assert_eq!(run.state(), State::Due(Wait::Hold));
+}
+
+#[test]
+fn every_connection_is_shown_with_its_age_and_what_it_counts_as() {
+    let mut run = Run::new(terms());
+    assert_eq!(run.rule.connections(run.now), None, "nothing has been seen yet");
+    (0..7).for_each(|_| drop(run.sample(&with(&[(1, 7), (2, 0)]), Efs::Mounted)));
+    run.sample(&with(&[(1, 7), (2, 0), (3, 9), (4, 0)]), Efs::Mounted);
+    let shown: Vec<(u16, u64, Standing)> = run
+        .rule
+        .connections(run.now)
+        .unwrap()
+        .iter()
+        .map(|connection| (connection.socket.peer.port() - 40000, connection.age.as_secs(), connection.standing))
+        .collect();
+    assert_eq!(
+        shown,
+        [(1, 35, Standing::Player), (2, 35, Standing::Backlog), (3, 0, Standing::Young), (4, 0, Standing::Joining)]
+    );
+    run.sample(&unknown(), Efs::Mounted);
+    assert_eq!(run.rule.connections(run.now), None);
 }
