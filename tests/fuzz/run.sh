@@ -21,8 +21,7 @@ if ! rustup run nightly rustc --version >/dev/null 2>&1; then
     exit
 fi
 
-tests/lab/setup.sh build
-command -v c++ >/dev/null || die "libFuzzer needs a C++ compiler (Debian's name: g++)"
+tests/lab/setup.sh fuzz
 if ! cargo fuzz --version 2>/dev/null | grep -qxF "cargo-fuzz $version"; then
     say "building cargo-fuzz $version, a minute or two"
     cargo install --quiet --locked cargo-fuzz --version "$version" --target-dir "$work"

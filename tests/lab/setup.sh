@@ -2,6 +2,7 @@
 # Makes a machine ready to build mc-idle and to run its lab. Safe to repeat; the second run takes under a second.
 #
 #   tests/lab/setup.sh build   system packages for `cargo build` only (C compiler, libclang, make, curl)
+#   tests/lab/setup.sh fuzz    the same and a C++ compiler, for the fuzzer
 #   tests/lab/setup.sh         all: the above, python3 + venv, node >= 18 + npm, faketime,
 #   tests/lab/setup.sh lab     then target/lab/venv and target/lab/node_modules from the pinned lists beside this file
 #
@@ -53,7 +54,8 @@ missing_packages() {
     has_libclang || echo libclang-dev
     has make || echo make
     has curl || echo curl
-    [[ $part == build ]] && return
+    [[ $part == fuzz ]] && { has c++ || echo g++; } # libFuzzer is written in it
+    [[ $part == lab ]] || return 0
     has_venv || echo python3 python3-venv
     has_node || { has node || echo nodejs; has npm || echo npm; }
     # Two tests shift the agent's wall clock with it, and are skipped without: not worth a password, nor a failure.
@@ -81,7 +83,7 @@ system_packages() {
         fi
         step "installing system packages: ${missing[*]}" install_packages "${missing[@]}"
     fi
-    [[ $part == build ]] && return
+    [[ $part == lab ]] || return 0
     has_venv || die "python3 is missing or older than 3.11"
     has_node || die "node $(node --version 2>/dev/null || echo '(none)') is older than 18, or npm is missing"
 }
@@ -114,7 +116,7 @@ make_node_modules() {
         npm ci --prefix "$lab" --ignore-scripts --no-audit --no-fund --loglevel=error
 }
 
-case $part in build | lab) ;; *) die "usage: setup.sh [build|lab]" ;; esac
+case $part in build | fuzz | lab) ;; *) die "usage: setup.sh [build|fuzz|lab]" ;; esac
 system_packages
 if [[ $part == lab ]]; then
     mkdir -p "$lab"
