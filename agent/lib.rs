@@ -9,7 +9,7 @@
 //! ```
 //!
 //! * [`idle`]: **start here.** Samples and time in, actions out: when is the machine empty, when may it be stopped?
-//! * [`host`]: what the agent sees of its host: the kernel's socket tables, a second witness, the EFS mount.
+//! * [`host`]: what the agent sees of its host: the kernel's socket tables, its containers', a second witness, the EFS mount.
 //! * [`service`]: the loop that takes samples on time and carries out what the rule asks for.
 //! * [`cloud`]: what can end this machine, and what is learned about it. [`aws`] is that for AWS.
 //! * [`metadata`]: what the answers of instance metadata mean.
