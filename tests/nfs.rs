@@ -133,6 +133,7 @@ fn pack(folder: &Path, disk: &Path) {
         Path::new(AGENT),
         &project().join("systemd/mc-idle.service"),
         &project().join("systemd/mc-idle.toml"),
+        &project().join("systemd/mc-idle.sysusers"),
         &project().join("tests/machine/vm/run"),
     ] {
         let to = files.join(from.file_name().expect("a file"));
