@@ -316,7 +316,8 @@ impl Rule {
         let running = self.window.running();
         let state = self.state(now);
         let stop_in = match (&state, running) {
-            (State::Idle | State::NoServer, Some(Running { clock, elapsed })) if self.window.ticking() => {
+            // Either state comes of a readable sample without players, so that the next one can add to the clock.
+            (State::Idle | State::NoServer, Some(Running { clock, elapsed })) => {
                 Some(self.terms.window(clock).saturating_sub(elapsed))
             }
             _ => None,

@@ -84,10 +84,4 @@ impl Window {
     pub fn running(&self) -> Option<Running> {
         self.running
     }
-
-    /// Whether the next sample can add to the clock: the last one was readable and found no player.
-    #[must_use]
-    pub fn ticking(&self) -> bool {
-        matches!(self.last, Some((_, Finding::Empty | Finding::NoServer)))
-    }
 }
