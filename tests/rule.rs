@@ -536,6 +536,34 @@ fn the_rule_says_when_the_window_ends() {
     assert_eq!(run.rule.view(run.now).stop_in, None);
 }
 
+#[test]
+fn states_and_mounts_are_called_what_the_heartbeat_calls_them() {
+    let states = [
+        (State::Starting, "starting"),
+        (State::NoServer, "no-server"),
+        (State::Occupied, "occupied"),
+        (State::Idle, "idle"),
+        (State::Due(Wait::Moment), "due"),
+        (State::Blind { why: String::new(), lasting: Duration::ZERO }, "blind"),
+        (State::Stopping { accepted: false }, "stopping"),
+        (State::StopFailed { refusal: refusal(true), again_in: Duration::ZERO }, "stop-failed"),
+        (State::Ended, "ended"),
+    ];
+    for (state, word) in states {
+        assert_eq!(state.word(), word);
+    }
+    let mounts = [
+        (Efs::Off, "off"),
+        (Efs::Mounted, "mounted"),
+        (Efs::Unproven, "mounted"),
+        (Efs::Missing, "missing"),
+        (Efs::Hung, "hung"),
+    ];
+    for (efs, word) in mounts {
+        assert_eq!(efs.word(), word);
+    }
+}
+
 #[derive(Debug, Clone)]
 struct Step {
     sample: Sample,

@@ -31,6 +31,7 @@ pub(crate) struct Agent<'s> {
     samples: u64,
     draws: u32,
     reading: Reading,
+    /// The version of the tables that `reading` is of; `None` if they could not be read.
     reading_of: Option<(u32, bool, bool)>,
 }
 
@@ -100,20 +101,15 @@ impl<'s> Agent<'s> {
         }
     }
 
-    /// What the kernel's tables show now; taken anew only after a change.
-    fn read(&mut self, world: &World) -> Reading {
-        if !world.own_readable() {
-            return Reading::Unknown("the table is cut".to_owned());
-        }
-        self.refresh(world);
-        self.reading.clone()
-    }
-
-    fn refresh(&mut self, world: &World) {
-        let version = Some(world.version());
+    /// Makes `reading` what the kernel's tables show now; anew only after a change.
+    fn read(&mut self, world: &World) {
+        let version = world.version();
         if self.reading_of != version {
             self.reading_of = version;
-            self.reading = Reading::Seen(table(world.listening(), world.own_rows()));
+            self.reading = match version {
+                Some(_) => Reading::Seen(table(world.listening(), world.own_rows())),
+                None => Reading::Unknown("the table is cut".to_owned()),
+            };
         }
     }
 
@@ -132,35 +128,32 @@ impl<'s> Agent<'s> {
         life.slept = world.slept();
     }
 
+    /// Holds are looked for before every look.
+    fn notice_hold(&mut self, world: &World) {
+        let State::Alive(life) = &mut self.state else { return };
+        life.core.hold(world.held());
+        self.oracle.hold(world.held());
+    }
+
     fn sample(&mut self, world: &World) -> Judgement {
         self.notice_sleep(world);
+        self.notice_hold(world);
         self.samples += 1;
         let now = world.moment();
-        let readable = world.own_readable();
-        if readable {
-            self.refresh(world);
-        }
-        let unreadable;
-        let reading = if readable {
-            &self.reading
-        } else {
-            unreadable = Reading::Unknown("the table is cut".to_owned());
-            &unreadable
-        };
+        self.read(world);
         let State::Alive(life) = &mut self.state else { return Ok(()) };
         if self.ages {
             life.older = Some(life.core.memory());
         }
-        let efs = world.efs();
         let (mut ticket, mut alarms) = (None, false);
-        for action in life.core.observe(moment(now), reading, efs) {
+        for action in life.core.observe(moment(now), &self.reading, world.efs()) {
             match action {
                 Action::Prepare(prepare) => ticket = Some(prepare),
                 Action::AlarmBlind => alarms = true,
             }
         }
-        let shown = readable.then(|| Shown { listening: world.listening(), rows: world.own_rows() });
-        let judged = self.oracle.sample(now, shown, efs.ready(), ticket.is_some(), alarms);
+        let shown = world.own_readable().then(|| Shown { listening: world.listening(), rows: world.own_rows() });
+        let judged = self.oracle.sample(now, shown, world.efs_answers(), ticket.is_some(), alarms);
         if let Some(ticket) = ticket {
             life.preparing.push((now + self.script.pace.prepare, ticket, self.oracle.attempt()));
         }
@@ -188,11 +181,13 @@ impl<'s> Agent<'s> {
 
     fn last_look(&mut self, world: &mut World, ticket: Ticket, number: u32, jitter: Jitter) -> Judgement {
         self.notice_sleep(world);
+        self.notice_hold(world);
         let slept = world.slept();
         let mut looks = 0;
         let (own, own_rows, listening, witness) = loop {
             looks += 1;
-            let (own, own_rows) = (self.read(world), world.own_rows().to_vec());
+            self.read(world);
+            let (own, own_rows) = (self.reading.clone(), world.own_rows().to_vec());
             let listening = world.listening();
             world.pass(world.now() + self.script.pace.look);
             let witness = if world.witness_readable() {

@@ -7,7 +7,7 @@ use super::ledger::Ledger;
 use super::oracle::Breach;
 use super::players;
 use super::scanners;
-use super::script::{DAY, Event, MINUTE, Ms, NEVER, Pace, SECOND, Script, Settings, When};
+use super::script::{DAY, Event, MINUTE, Ms, NEVER, Pace, SECOND, Script, Settings, What, When};
 use super::world::{Signal, World};
 
 /// Who watches the machine, and stops it.
@@ -25,7 +25,7 @@ pub(crate) trait Watcher {
 pub(crate) enum Weather {
     /// Anything may go wrong, and the settings may be any.
     Any,
-    /// Anything may go wrong; the settings are these.
+    /// Anything may go wrong; the settings are these, and the operator leaves all alone.
     With(Settings),
     /// Nothing goes wrong: players, and the recorded scanners.
     Fair(Settings),
@@ -47,6 +47,9 @@ pub(crate) fn script(seed: u64, weather: Weather) -> Script {
     let bad = !matches!(weather, Weather::Fair(_)) && rng.bool();
     if bad {
         faults(rng, settings, first, &mut events);
+    }
+    if weather != Weather::Any {
+        events.retain(|event| !matches!(event.what, What::Reload { .. } | What::Hold { .. }));
     }
     if !matches!(weather, Weather::Fair(_)) {
         for _ in 0..[0, 0, 0, 1, 2][rng.usize(..5)] {

@@ -26,7 +26,7 @@ pub(crate) fn faults(rng: &mut Rng, settings: Settings, first: Ms, events: &mut 
 }
 
 fn fault(rng: &mut Rng) -> What {
-    match rng.u8(..27) {
+    match rng.u8(..28) {
         0..=2 => What::Blind { side: [Side::Own, Side::Witness, Side::Both][rng.usize(..3)], lasts: spell(rng) },
         3..=6 => {
             use Trouble::{Denied, Ignored, NoCredentials, NoIdentity, Throttled};
@@ -48,7 +48,8 @@ fn fault(rng: &mut Rng) -> What {
         19 | 20 => What::Down { lasts: [spell(rng), rng.u64(..40 * MINUTE), 20 * HOUR][rng.usize(..3)] },
         21 | 22 => What::Hang { lasts: rng.u64(SECOND..HOUR), rows_stay: rng.bool(), recovers: rng.bool() },
         23 | 24 => What::Blip { lingers: rng.u64(..30 * SECOND), back: rng.u64(..20 * SECOND) },
-        25 => What::Omitted { lasts: spell(rng) },
+        25 => What::Hold { lasts: rng.u64(SECOND..2 * HOUR) },
+        26 => What::Omitted { lasts: spell(rng) },
         _ => What::Reload { idle_window: rng.u64(1..20) * MINUTE },
     }
 }

@@ -103,6 +103,10 @@ impl Core {
         self.rule.reclaim(now, noticed);
     }
 
+    pub(crate) fn hold(&mut self, held: bool) {
+        self.rule.hold(held);
+    }
+
     pub(crate) fn set(&mut self, settings: &Settings) {
         self.terms = terms(settings, self.flaw);
         self.rule.set_terms(self.terms);

@@ -16,4 +16,5 @@ pub(crate) mod scanners;
 pub(crate) mod script;
 pub(crate) mod shrink;
 pub(crate) mod sweep;
+pub(crate) mod troubles;
 pub(crate) mod world;

@@ -109,6 +109,7 @@ pub(crate) struct Oracle {
     pause: Option<Pause>,
     granted: Option<Ms>,
     noticed: Option<Ms>,
+    held: bool,
 }
 
 impl Oracle {
@@ -127,6 +128,7 @@ impl Oracle {
             pause: None,
             granted: None,
             noticed: None,
+            held: false,
         }
     }
 
@@ -164,6 +166,7 @@ impl Oracle {
             let too_soon = [
                 (!self.due(), "the window is not over"),
                 (efs_waits, "EFS is not there, and has not been waited for long enough"),
+                (self.held, "somebody holds the instance"),
                 (notice, "EC2 takes the instance back by itself"),
                 (granted || pending, "a stop is under way already"),
                 (self.pause.is_some_and(|pause| now < pause.not_before), "a try has just failed"),
@@ -176,7 +179,12 @@ impl Oracle {
                 None => Ok(()),
             };
         }
-        let waits = !nobody || efs_waits || notice || granted || self.pause.is_some_and(|pause| now < pause.at_latest);
+        let waits = !nobody
+            || self.held
+            || efs_waits
+            || notice
+            || granted
+            || self.pause.is_some_and(|pause| now < pause.at_latest);
         if waits { Ok(()) } else { Err((Promise::NoWindowLost, "the window is over, and nothing stands in the way")) }
     }
 
@@ -261,13 +269,22 @@ impl Oracle {
         }
     }
 
+    /// Somebody holds the instance, or no longer does.
+    pub(crate) fn hold(&mut self, held: bool) {
+        self.held = held;
+        if held && matches!(self.attempt, Attempt::Preparing(_)) {
+            self.attempt = Attempt::None;
+        }
+    }
+
     pub(crate) fn set(&mut self, settings: Settings) {
         self.settings = settings;
     }
 
-    /// All that was seen is worth nothing any more; what EC2 has said is.
+    /// All that was seen is worth nothing any more; what EC2 and the operator have said is.
     pub(crate) fn start_afresh(&mut self) {
-        *self = Oracle { attempts: self.attempts, noticed: self.noticed, ..Oracle::new(self.settings) };
+        *self =
+            Oracle { attempts: self.attempts, noticed: self.noticed, held: self.held, ..Oracle::new(self.settings) };
     }
 
     /// Another agent goes on, from what was known at the last sample, or at the one before that.

@@ -63,7 +63,7 @@ impl Watcher for Cron {
     fn wake(&mut self, world: &mut World) -> Result<(), Breach> {
         let now = world.now();
         self.next = Some(now + MINUTE);
-        if !world.efs().ready() {
+        if !world.efs_answers() {
             // The script itself lies there.
             return Ok(());
         }

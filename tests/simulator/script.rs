@@ -176,6 +176,8 @@ pub(crate) enum What {
     Asleep { lasts: Ms, lingers: Ms },
     /// EC2 gives notice that it takes the instance back; if it does not, the notice ends after `lasts`.
     Reclaim { comes: bool, lasts: Ms },
+    /// The operator holds the instance.
+    Hold { lasts: Ms },
     /// The operator changes the idle window.
     Reload { idle_window: Ms },
 }
@@ -214,6 +216,7 @@ impl Event {
             | What::Efs { lasts, .. }
             | What::Restart { down: lasts, .. }
             | What::Starved { lasts }
+            | What::Hold { lasts }
             | What::Reclaim { lasts, .. }
             | What::Reload { idle_window: lasts } => times.push(lasts),
             What::Skipped { .. } => {}
@@ -304,6 +307,7 @@ impl fmt::Display for Event {
             }
             What::Reclaim { comes: true, .. } => write!(f, "EC2 gives notice, and takes the instance 2 min later"),
             What::Reclaim { lasts, .. } => write!(f, "EC2 gives notice for {}, and does not come", Length(lasts)),
+            What::Hold { lasts } => write!(f, "the operator holds the instance for {}", Length(lasts)),
             What::Reload { idle_window } => write!(f, "the idle window becomes {}", Length(idle_window)),
         }
     }

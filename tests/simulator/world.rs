@@ -10,7 +10,8 @@ use mc_idle::idle::Efs;
 use super::agenda::{Agenda, Happening};
 use super::connections::{Connection, Connections};
 use super::ledger::Ledger;
-use super::script::{DAY, Event, Kept, MINUTE, Ms, SECOND, Script, Settings, Side, Stranger, Trouble, What, When};
+use super::script::{DAY, Event, Kept, MINUTE, Ms, SECOND, Script, Settings, Stranger, Trouble, What, When};
+use super::troubles::Troubles;
 
 /// How long a player tries to get in.
 const PLAYERS_PATIENCE: Ms = 10 * MINUTE;
@@ -24,8 +25,6 @@ const SHUTDOWN: Ms = 8 * SECOND;
 const STOPPING: Ms = 20 * SECOND;
 /// From EC2's notice to the end of the instance.
 const NOTICE: Ms = 2 * MINUTE;
-/// The first answer of a new mount takes so long.
-const PROBE: Ms = SECOND;
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Machine {
@@ -104,12 +103,7 @@ pub(crate) struct World<'s> {
     emptiness: u32,
     empty: bool,
     begun: Vec<bool>,
-    omitted_until: Ms,
-    own_blind_until: Ms,
-    witness_blind_until: Ms,
-    efs_hung_until: Ms,
-    efs_missing_until: Ms,
-    aws_until: [Ms; 5],
+    troubles: Troubles,
     ledger: Ledger,
 }
 
@@ -144,12 +138,7 @@ impl<'s> World<'s> {
             emptiness: 0,
             empty: false,
             begun: vec![false; script.events.len()],
-            omitted_until: 0,
-            own_blind_until: 0,
-            witness_blind_until: 0,
-            efs_hung_until: 0,
-            efs_missing_until: 0,
-            aws_until: [0; 5],
+            troubles: Troubles::default(),
             ledger: Ledger::default(),
         }
     }
@@ -192,6 +181,11 @@ impl<'s> World<'s> {
         self.noticed
     }
 
+    /// Whether the operator holds the instance.
+    pub(crate) fn held(&self) -> bool {
+        self.troubles.held(self.now)
+    }
+
     pub(crate) fn listening(&self) -> bool {
         self.server != Server::Down
     }
@@ -207,36 +201,34 @@ impl<'s> World<'s> {
         if self.omits() { rows.get(1..).unwrap_or_default() } else { rows }
     }
 
-    /// Another value after every change of what the tables show.
-    pub(crate) fn version(&self) -> (u32, bool, bool) {
-        (self.connections.version(), self.listening(), self.omits())
+    /// Another value after every change of what the tables show; `None` while they cannot be read.
+    pub(crate) fn version(&self) -> Option<(u32, bool, bool)> {
+        self.own_readable().then(|| (self.connections.version(), self.listening(), self.omits()))
     }
 
     fn omits(&self) -> bool {
-        self.omitted_until > self.now
+        self.troubles.row_omitted(self.now)
     }
 
     pub(crate) fn own_readable(&self) -> bool {
-        self.own_blind_until <= self.now
+        self.troubles.own_readable(self.now)
     }
 
     pub(crate) fn witness_readable(&self) -> bool {
-        self.witness_blind_until <= self.now
+        self.troubles.witness_readable(self.now)
     }
 
     pub(crate) fn efs(&self) -> Efs {
-        let proven = self.booted.max(self.efs_hung_until).max(self.efs_missing_until) + PROBE;
-        match self.now {
-            _ if !self.settings.efs => Efs::Off,
-            now if now < self.efs_missing_until => Efs::Missing,
-            now if now < self.efs_hung_until => Efs::Hung,
-            now if now < proven => Efs::Unproven,
-            _ => Efs::Mounted,
-        }
+        if self.settings.efs { self.troubles.efs(self.now, self.booted) } else { Efs::Off }
+    }
+
+    /// Whether a stop need not wait for EFS: it is not used, or it is mounted and has answered.
+    pub(crate) fn efs_answers(&self) -> bool {
+        matches!(self.efs(), Efs::Off | Efs::Mounted)
     }
 
     pub(crate) fn has(&self, trouble: Trouble) -> bool {
-        self.aws_until[trouble as usize] > self.now
+        self.troubles.aws(self.now, trouble)
     }
 
     /// Since when nobody is there, and whether a server listens.
@@ -323,6 +315,7 @@ impl<'s> World<'s> {
         if let Some(lasts) = what.goes_wrong_for() {
             self.ledger.fault(now, lasts);
         }
+        self.troubles.begin(now, &what);
         match what {
             What::Visit { stay, lingers, accept } => {
                 self.players.push(Player { wants: Some(now), joined: 0, remaining: stay, lingers, accept });
@@ -345,25 +338,8 @@ impl<'s> World<'s> {
                 }
                 self.agenda.enter(now + lasts, Happening::HangEnds { recovers });
             }
-            What::Omitted { lasts } => self.omitted_until = self.omitted_until.max(now + lasts),
-            What::Blind { side, lasts } => {
-                if side != Side::Witness {
-                    self.own_blind_until = self.own_blind_until.max(now + lasts);
-                }
-                if side != Side::Own {
-                    self.witness_blind_until = self.witness_blind_until.max(now + lasts);
-                }
-            }
-            What::Aws { trouble, lasts } => {
-                let until = &mut self.aws_until[trouble as usize];
-                *until = (*until).max(now + lasts);
-                if trouble == Trouble::NoIdentity {
-                    self.agenda.enter(now + lasts, Happening::Identity);
-                }
-            }
-            What::Efs { hung, lasts } => {
-                let until = if hung { &mut self.efs_hung_until } else { &mut self.efs_missing_until };
-                *until = (*until).max(now + lasts);
+            What::Aws { trouble: Trouble::NoIdentity, lasts } => {
+                self.agenda.enter(now + lasts, Happening::Identity);
             }
             What::Restart { down, kept } if up => self.signals.push_back(Signal::Restart { down, kept }),
             What::Starved { lasts } => self.frozen_until = self.frozen_until.max(now + lasts),
@@ -636,6 +612,7 @@ impl What {
             | What::Efs { lasts, .. }
             | What::Restart { down: lasts, .. }
             | What::Starved { lasts }
+            | What::Hold { lasts }
             | What::Asleep { lasts, .. } => Some(lasts),
             What::Reclaim { lasts, .. } => Some(lasts.max(NOTICE)),
             What::Reload { .. } | What::Skipped { .. } => Some(0),
