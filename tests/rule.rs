@@ -298,6 +298,27 @@ fn failures_in_a_row_wait_longer_and_a_player_ends_them() {
 }
 
 #[test]
+fn a_failed_stop_is_tried_again_as_soon_as_what_it_lacked_is_there_unless_its_refusal_lasts() {
+    for (lasting, prepared) in [(false, true), (true, false)] {
+        let mut run = Run::new(terms());
+        run.rule.try_again_at(run.now);
+        for _ in 0..6 {
+            let ticket = run.until_prepared(100, &empty(), Efs::Mounted).unwrap();
+            run.rule.unprepared(ticket, run.now, refusal(lasting), NO_JITTER());
+        }
+        assert_eq!(run.until_prepared(1, &empty(), Efs::Mounted), None);
+        run.rule.try_again_at(run.now);
+        assert_eq!(run.until_prepared(1, &empty(), Efs::Mounted).is_some(), prepared);
+    }
+    // A wait that is over already does not begin again, and one for the witness goes on.
+    let mut run = Run::new(terms());
+    let ticket = run.until_prepared(20, &empty(), Efs::Mounted).unwrap();
+    assert!(run.look(ticket, &empty(), &unknown()).is_err());
+    run.rule.try_again_at(run.now);
+    assert!(matches!(run.state(), State::StopFailed { again_in, .. } if again_in == INTERVAL));
+}
+
+#[test]
 fn a_stop_that_was_granted_and_did_not_come_is_asked_for_again() {
     let mut run = Run::new(terms());
     let ticket = run.until_prepared(20, &empty(), Efs::Mounted).unwrap();

@@ -53,6 +53,8 @@ struct Life {
     slept: Ms,
     next_sample: Ms,
     next_poll: Ms,
+    /// What was last told of a notice.
+    noticed: bool,
     /// When a preparation ends, its ticket, and the oracle's number for it.
     preparing: Vec<(Ms, Ticket, u32)>,
     /// When EC2 answers, and what.
@@ -95,6 +97,7 @@ impl<'s> Agent<'s> {
             slept: world.slept(),
             next_sample: now,
             next_poll: if self.polls { now } else { NEVER },
+            noticed: false,
             preparing: Vec::new(),
             asking: None,
             older: memory,
@@ -272,9 +275,11 @@ impl Watcher for Agent<'_> {
                     Ok(())
                 } else if life.next_poll <= now {
                     life.next_poll = now + POLL;
-                    // It may be told again and again.
-                    life.core.reclaim(moment(now), world.noticed());
-                    self.oracle.notice(now, world.noticed());
+                    if life.noticed != world.noticed() || !self.script.pace.told_once {
+                        life.noticed = world.noticed();
+                        life.core.reclaim(moment(now), life.noticed);
+                        self.oracle.notice(now, life.noticed);
+                    }
                     Ok(())
                 } else if let Some(index) = prepared {
                     let (_, ticket, number) = life.preparing.remove(index);

@@ -81,6 +81,7 @@ fn pace(rng: &mut Rng, interval: Ms) -> Pace {
         look: if rng.u8(..4) == 0 { rng.u64(1..2 * SECOND) } else { 2 },
         lateness: if rng.bool() { rng.u64(1..40) } else { 0 },
         jitter: rng.u16(..1000),
+        told_once: rng.bool(),
     };
     match rng.u8(..5) {
         // Answers come as samples are taken, so that what is over is over to the millisecond.

@@ -78,11 +78,22 @@ pub(crate) struct Pace {
     pub lateness: Ms,
     /// What is drawn for the back-off, in thousandths.
     pub jitter: u16,
+    /// A notice is told once, not at each poll.
+    pub told_once: bool,
 }
 
 impl Default for Pace {
     fn default() -> Self {
-        Pace { boot: MINUTE, server: MINUTE, prepare: SECOND, answer: SECOND, look: 2, lateness: 0, jitter: 0 }
+        Pace {
+            boot: MINUTE,
+            server: MINUTE,
+            prepare: SECOND,
+            answer: SECOND,
+            look: 2,
+            lateness: 0,
+            jitter: 0,
+            told_once: false,
+        }
     }
 }
 

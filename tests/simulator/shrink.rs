@@ -53,7 +53,7 @@ impl Found<'_> {
         self.take(Script { pace: Pace::default(), ..self.script.clone() });
         self.take(Script { ended_by_others: false, ..self.script.clone() });
         let usual = Pace::default();
-        let singly: [fn(&mut Pace, &Pace); 7] = [
+        let singly: [fn(&mut Pace, &Pace); 8] = [
             |pace, usual| pace.boot = usual.boot,
             |pace, usual| pace.server = usual.server,
             |pace, usual| pace.prepare = usual.prepare,
@@ -61,6 +61,7 @@ impl Found<'_> {
             |pace, usual| pace.look = usual.look,
             |pace, usual| pace.lateness = usual.lateness,
             |pace, usual| pace.jitter = usual.jitter,
+            |pace, usual| pace.told_once = usual.told_once,
         ];
         for change in singly {
             let mut simpler = self.script.clone();
