@@ -352,7 +352,7 @@ impl<'s> World<'s> {
                 self.asleep = Some((now, now + lasts));
                 self.frozen_until = self.frozen_until.max(now + lasts);
                 self.agenda.enter(now + lasts, Happening::Wakes);
-                self.cut_links(now + lasts + lingers, now + lasts);
+                self.cut_links(now + lasts + lingers, now + RETRY);
             }
             What::Reclaim { comes, lasts } if up => {
                 self.noticed = true;
