@@ -49,10 +49,8 @@ impl Announcer {
     /// The heartbeat.
     #[must_use]
     pub fn report(&self, view: &View) -> Report {
-        {
-            let holds = &self.circumstances.holds;
-            Report::new(view, holds, self.sentence(view), self.circumstances.notice.is_some(), clock::wall())
-        }
+        let Circumstances { holds, notice, .. } = &self.circumstances;
+        Report::new(view, holds, self.sentence(view), notice.is_some(), clock::wall())
     }
 
     /// The agent begins.

@@ -15,7 +15,8 @@ use tokio::sync::watch;
 use crate::config::settings::HoldSettings;
 use crate::error::chain;
 use crate::idle::Moment;
-use crate::whole_file;
+use crate::wall_time::millis;
+use crate::{small_file, whole_file};
 
 /// The file's name.
 pub const NAME: &str = "hold.json";
@@ -209,12 +210,7 @@ pub fn parse_duration(text: &str) -> Result<Duration, String> {
 /// # Errors
 /// The folder cannot be written to.
 pub fn place(folder: &Path, boot_id: &str, until: Moment, reason: &str) -> Result<(), HoldError> {
-    let record = Record {
-        v: VERSION,
-        boot_id: boot_id.to_owned(),
-        until_ms: u64::try_from(until.0.as_millis()).unwrap_or(u64::MAX),
-        reason: tidy(reason),
-    };
+    let record = Record { v: VERSION, boot_id: boot_id.to_owned(), until_ms: millis(until.0), reason: tidy(reason) };
     let path = folder.join(NAME);
     // Only maps with keys that are not text and failing Serialize impls make this fail; there are none here.
     let text = serde_json::to_string(&record).unwrap_or_default();
@@ -240,7 +236,7 @@ pub fn release(folder: &Path) -> Result<bool, HoldError> {
 /// There is a file, and it is no hold.
 pub fn read(folder: &Path, boot_id: &str, now: Moment) -> Result<Option<Hold>, HoldError> {
     let path = folder.join(NAME);
-    match fs::read(&path) {
+    match small_file::read(&path) {
         Ok(text) => parse(&text, boot_id, now).ok_or(HoldError::Wrong { path }),
         Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
         Err(source) => Err(HoldError::Unreadable { path, source }),

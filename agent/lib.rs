@@ -22,7 +22,7 @@
 //! * [`state_file`]: what lets the clocks survive a restart of the agent.
 //! * [`config`]: text files in, valid settings out.
 //! * [`check`]: `mc-idle check`.
-//! * [`cli`], [`signals`], [`clock`], [`jitter`], [`error`], [`wall_time`], [`whole_file`]: the edges of the process.
+//! * [`cli`], [`signals`], [`clock`], [`jitter`], [`error`], [`wall_time`], [`small_file`], [`whole_file`]: the edges of the process.
 //!
 //! Two promises outrank everything: a connected or joining player is never cut off, and an empty machine does stop.
 //! Unknown is never zero.
@@ -49,6 +49,7 @@ pub mod notify;
 pub mod sentence;
 pub mod service;
 pub mod signals;
+pub mod small_file;
 pub mod state_file;
 pub mod status;
 pub mod terminal;

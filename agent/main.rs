@@ -88,7 +88,8 @@ async fn serve(settings: Settings, config: Option<PathBuf>, dry_run: bool, journ
     let boot_id = boot_id();
     let (keeper, memory) =
         Keeper::open(&runtime_directory(), boot_id.as_deref(), clock::slept(), clock.now(), &journal)?;
-    let publisher = Publisher::start(&runtime_directory())?;
+    // The picture there is that of the agent that keeps its clocks there.
+    let publisher = if keeper.keeps() { Publisher::start(&runtime_directory())? } else { Publisher::none() };
     let (hold, hold_receiver) = watch::channel(settings.hold.clone());
     let (logind_sender, logind) = watch::channel(Known { pending: true, ..Known::default() });
     let (remote_sender, remote) = watch::channel(RemoteKnown::default());

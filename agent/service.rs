@@ -33,6 +33,8 @@ use crate::status::record::Subject;
 const LAST_HEARTBEAT: Duration = Duration::from_secs(5);
 /// How long the end of the agent waits for its final heartbeat.
 const LAST_WORDS: Duration = Duration::from_secs(1);
+/// How long the end of the agent waits until its picture is taken away.
+const LAST_PICTURE: Duration = Duration::from_millis(300);
 /// tokio's timers count in these.
 const TICK: Duration = Duration::from_millis(1);
 /// How many pairs of readings a last look takes at most.
@@ -380,6 +382,7 @@ impl<H: Host, C: Cloud, S: Supervisor> Service<H, C, S> {
             let report = self.announcer.report(&view);
             self.world.heart.last(report, LAST_WORDS).await;
         }
+        self.world.publisher.finish(LAST_PICTURE);
     }
 
     fn show_and_write(&mut self) {

@@ -4,7 +4,7 @@
 //! else, and anything that is not whole, is another evening and is not taken up. A file system may hang like anything
 //! else, so a thread of its own writes; a state that finds it busy is not kept, the next one is.
 
-use std::fs::{self, File};
+use std::fs::File;
 use std::io;
 use std::net::SocketAddr;
 use std::num::NonZeroU64;
@@ -22,7 +22,8 @@ use crate::error::chain;
 use crate::idle::window::{Clock, Running};
 use crate::idle::{Memory, Moment, Socket};
 use crate::journal::{Journal, Kind};
-use crate::whole_file;
+use crate::wall_time::millis;
+use crate::{small_file, whole_file};
 
 /// The file's name.
 pub const NAME: &str = "state.json";
@@ -151,10 +152,6 @@ pub fn parse(text: &[u8], boot_id: &str, slept: Duration, now: Moment) -> Result
     Ok(Memory { running, efs_waited, first_seen: first_seen.collect() })
 }
 
-fn millis(duration: Duration) -> u64 {
-    u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
-}
-
 /// Where states are handed in. Never waits.
 #[derive(Debug)]
 pub struct Keeper {
@@ -192,7 +189,7 @@ impl Keeper {
                 return Ok((Keeper::none(), None));
             }
         };
-        let memory = match fs::read(&path) {
+        let memory = match small_file::read_own(&path) {
             Ok(text) => parse(&text, &boot_id, slept, now).map(Some),
             Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
             Err(error) => Err(StateError::Unreadable(error)),
@@ -210,6 +207,12 @@ impl Keeper {
             }
         })?;
         Ok((Keeper { queue: Some(queue) }, memory))
+    }
+
+    /// Whether it keeps anything: the folder is there, and no other agent's.
+    #[must_use]
+    pub fn keeps(&self) -> bool {
+        self.queue.is_some()
     }
 
     /// Keeps `memory`, written down after the machine has slept for `slept` in all.
@@ -334,10 +337,10 @@ mod tests {
         first.keep(memory(), Duration::ZERO);
         drop(first);
         // The thread ends, and with it the lock, once it has written: until then there is another one.
-        let again = std::iter::repeat_with(|| open(BOOT)).find(|(keeper, ..)| keeper.queue.is_some()).unwrap();
+        let again = std::iter::repeat_with(|| open(BOOT)).find(|(keeper, ..)| keeper.keeps()).unwrap();
         assert_eq!(again.1, Some(memory()));
         drop(again);
-        let other = std::iter::repeat_with(|| open("other")).find(|(keeper, ..)| keeper.queue.is_some()).unwrap();
+        let other = std::iter::repeat_with(|| open("other")).find(|(keeper, ..)| keeper.keeps()).unwrap();
         assert_eq!(other.1, None);
         let warnings: Vec<_> = other.2.try_iter().map(|line| line.text).collect();
         assert!(warnings.len() == 1 && warnings[0].contains("another boot"), "{warnings:?}");

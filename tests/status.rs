@@ -7,6 +7,7 @@ mod support;
 use std::net::TcpStream;
 use std::process::{Command, Output};
 
+use rustix::fs::{CWD, FileType, Mode, mknodat};
 use rustix::process::Signal;
 use serde_json::Value;
 use support::agent::{Agent, Silent, settings};
@@ -177,6 +178,35 @@ fn a_hold_file_that_is_none_is_told_once_and_holds_nothing() {
     agent.process.wait_for(STOPPED);
     let told = agent.process.output().iter().filter(|line| line.contains("may be overlooked")).count();
     assert_eq!(told, 1);
+}
+
+#[test]
+fn a_hold_file_that_would_be_waited_for_keeps_nothing_up() {
+    let server = Silent::start();
+    let agent = agent(&server, 3.0, &[]);
+    let pipe = agent.config.path().with_file_name("hold.json");
+    mknodat(CWD, &pipe, FileType::Fifo, Mode::from(0o666), 0).unwrap();
+    let line = agent.process.wait_for("A hold may be overlooked");
+    assert!(line.contains("hold.json cannot be read: it is no regular file"), "{line}");
+    agent.process.wait_for(STOPPED);
+}
+
+#[test]
+fn an_agent_that_was_ended_leaves_no_picture_that_looks_fresh() {
+    let server = Silent::start();
+    let mut agent = agent(&server, 600.0, &[]);
+    until_screen(&agent, "Nobody plays on");
+    // A second one there has no say in it.
+    let mut second = Agent::start(&settings(server.port, 600.0, &[]), |command| {
+        command.arg("--dry-run").env("RUNTIME_DIRECTORY", agent.config.path().parent().unwrap());
+    });
+    second.process.wait_for("another mc-idle uses its folder");
+    second.end();
+    assert_eq!(beside(&agent, &["status"]).status.code(), Some(0));
+    agent.end();
+    let output = beside(&agent, &["status"]);
+    assert_eq!(output.status.code(), Some(1));
+    assert!(text(&output.stderr).starts_with("mc-idle: no mc-idle runs here: "), "{}", text(&output.stderr));
 }
 
 #[test]

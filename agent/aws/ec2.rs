@@ -1,5 +1,6 @@
-//! The stop and its dry run: on the own instance, and no other, but for one dry run on an id that no instance has. Never `Force`, never `SkipOsShutdown`: the server has to
-//! save its world.
+//! The stop and its dry run: on the own instance, and no other, but for one dry run on an id that no instance has.
+//!
+//! Never `Force`, never `SkipOsShutdown`: the server has to save its world.
 
 use aws_config::SdkConfig;
 use aws_credential_types::Credentials;

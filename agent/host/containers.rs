@@ -22,6 +22,8 @@ const ID_DIGITS: usize = 64;
 const ROOT: u32 = 0;
 /// ESRCH: the process was there when the file was opened (errno(3)).
 const GONE: i32 = 3;
+/// How often all processes are gone through while one of them ends under the reader.
+const ROUNDS: u32 = 3;
 
 /// Why it is not known who is in the containers.
 #[derive(Debug, thiserror::Error)]
@@ -43,6 +45,9 @@ pub enum ContainersError {
     /// The table of a container is unknown.
     #[error("the sockets of a container are unknown")]
     Table(#[from] TableError),
+    /// Every process of a container that was to show its tables has ended meanwhile, again and again.
+    #[error("the processes of a container end while its sockets are read")]
+    Restless,
 }
 
 /// What one look at all processes shows.
@@ -85,15 +90,32 @@ pub fn look(proc: &Path, scope: &Scope) -> Result<Containers, ContainersError> {
     let mut containers = Containers::default();
     let mut done: BTreeSet<u64> = own.into_iter().collect();
     let mut foreign = false;
-    let processes = processes(proc)?;
-    for process in &processes {
-        let Some(namespace) = namespace(process)? else { continue };
-        foreign |= Some(namespace) != own;
-        if !done.contains(&namespace)
-            && in_a_container(process)?
-            && containers.read_tables(&process.join("net"), scope)?
-        {
-            done.insert(namespace);
+    let mut processes = Vec::new();
+    for round in 1.. {
+        processes = self::processes(proc)?;
+        let mut missed = BTreeSet::new();
+        for process in &processes {
+            let Some(network) = namespace(process)? else { continue };
+            foreign |= Some(network) != own;
+            if done.contains(&network) || !in_a_container(process)? {
+                continue;
+            }
+            match Network::read(&process.join("net"), scope)? {
+                // The tables are those of this network only if the process was in it all the while. One that ends after
+                // its first table leaves no second, which otherwise is IPv6 turned off.
+                Some(tables) if namespace(process)? == Some(network) => {
+                    containers.take_in(tables);
+                    done.insert(network);
+                }
+                _ => drop(missed.insert(network)),
+            }
+        }
+        if missed.is_subset(&done) {
+            break;
+        }
+        // Its container may live on in processes that are not on the list yet.
+        if round == ROUNDS {
+            return Err(ContainersError::Restless);
         }
     }
     // Without another network there is nothing to publish.
@@ -109,37 +131,52 @@ pub fn look(proc: &Path, scope: &Scope) -> Result<Containers, ContainersError> {
     Ok(containers)
 }
 
-impl Containers {
-    /// Whether there were any tables: the process may have ended.
-    fn read_tables(&mut self, net: &Path, scope: &Scope) -> Result<bool, ContainersError> {
-        let (mut seen, mut ignored) = (Seen::default(), Vec::new());
-        let (mut listening, mut visited) = (BTreeSet::new(), BTreeSet::new());
-        let each = |row: &TcpNetEntry, _| {
-            let port = row.local_address.port();
-            match (&row.state, scope.covers(row.local_address)) {
-                (TcpState::Listen, true) => seen.listener = true,
-                (TcpState::Established, true) => {
-                    let socket = tables::socket(row.local_address, row.remote_address, row.inode);
-                    if scope.ignores(socket.peer.ip()) { &mut ignored } else { &mut seen.sockets }.push(socket);
-                }
-                (TcpState::Listen, false) => drop(listening.insert(port)),
-                (TcpState::Established, false) if !row.remote_address.ip().to_canonical().is_loopback() => {
-                    visited.insert(port);
-                }
-                _ => {}
-            }
-        };
-        match tables::read_rows(net, each) {
-            Ok(()) => {}
-            Err(TableError::Unreadable { source, .. }) if is_gone(&source) => return Ok(false),
-            Err(error) => return Err(error.into()),
+/// What the tables of one network show.
+#[derive(Default)]
+struct Network {
+    seen: Seen,
+    ignored: Vec<Socket>,
+    listening: BTreeSet<u16>,
+    /// The ports to which somebody from outside is connected.
+    visited: BTreeSet<u16>,
+}
+
+impl Network {
+    /// `None`: the process has ended.
+    fn read(net: &Path, scope: &Scope) -> Result<Option<Self>, ContainersError> {
+        let mut network = Network::default();
+        match tables::read_rows(net, |row, _| network.take_in(row, scope)) {
+            Ok(()) => Ok(Some(network)),
+            Err(TableError::Unreadable { source, .. }) if is_gone(&source) => Ok(None),
+            Err(error) => Err(error.into()),
         }
+    }
+
+    fn take_in(&mut self, row: &TcpNetEntry, scope: &Scope) {
+        let port = row.local_address.port();
+        match (&row.state, scope.covers(row.local_address)) {
+            (TcpState::Listen, true) => self.seen.listener = true,
+            (TcpState::Established, true) => {
+                let socket = tables::socket(row.local_address, row.remote_address, row.inode);
+                let ignored = scope.ignores(socket.peer.ip());
+                if ignored { &mut self.ignored } else { &mut self.seen.sockets }.push(socket);
+            }
+            (TcpState::Listen, false) => drop(self.listening.insert(port)),
+            (TcpState::Established, false) if !row.remote_address.ip().to_canonical().is_loopback() => {
+                self.visited.insert(port);
+            }
+            _ => {}
+        }
+    }
+}
+
+impl Containers {
+    fn take_in(&mut self, mut network: Network) {
         self.read += 1;
-        self.seen.listener |= seen.listener;
-        self.seen.sockets.append(&mut seen.sockets);
-        self.ignored.append(&mut ignored);
-        self.busy_elsewhere |= !listening.is_disjoint(&visited);
-        Ok(true)
+        self.seen.listener |= network.seen.listener;
+        self.seen.sockets.append(&mut network.seen.sockets);
+        self.ignored.append(&mut network.ignored);
+        self.busy_elsewhere |= !network.listening.is_disjoint(&network.visited);
     }
 }
 

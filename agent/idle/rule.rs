@@ -284,15 +284,21 @@ impl Rule {
     /// a notice, for [`RECLAIM_PATIENCE`] at most.
     pub fn reclaim(&mut self, now: Moment, noticed: bool) {
         self.reclaimed = noticed.then(|| self.reclaimed.unwrap_or(now));
-        if self.left_to_ec2(now) && matches!(self.phase, Phase::Preparing(_)) {
-            self.phase = Phase::Watching;
+        if self.left_to_ec2(now) {
+            self.give_up_preparing();
         }
     }
 
     /// Somebody holds the instance, or no longer does. A due stop waits for the end of a hold; the clocks go on.
     pub fn hold(&mut self, held: bool) {
         self.held = held;
-        if held && matches!(self.phase, Phase::Preparing(_)) {
+        if held {
+            self.give_up_preparing();
+        }
+    }
+
+    fn give_up_preparing(&mut self) {
+        if matches!(self.phase, Phase::Preparing(_)) {
             self.phase = Phase::Watching;
         }
     }

@@ -12,7 +12,7 @@ use crate::idle::view::{Connection, Standing};
 use crate::idle::window::Clock;
 use crate::idle::{Moment, Rule, Socket, State, View, Wait};
 use crate::sentence::{self, Circumstances};
-use crate::wall_time::rfc3339;
+use crate::wall_time::{millis, rfc3339};
 
 /// The file's name.
 pub const NAME: &str = "status.json";
@@ -160,8 +160,8 @@ impl Status {
             action: settings.action.verb().to_owned(),
             dry_run: circumstances.dry_run,
             at: rfc3339(wall),
-            at_ms: millis(now),
-            next_by_ms: millis(now.plus(settings.sample_interval * MISSED + Duration::from_secs(1))),
+            at_ms: millis(now.0),
+            next_by_ms: millis(now.0 + settings.sample_interval * MISSED + Duration::from_secs(1)),
             state: view.state.word().to_owned(),
             why: sentence::sentence(&view, circumstances, wall),
             ports: settings.scope.ports.iter().copied().collect(),
@@ -254,10 +254,4 @@ fn clock_word(clock: Clock) -> &'static str {
         Clock::Idle => "idle",
         Clock::NoServer => "no-server",
     }
-}
-
-/// A moment in the unit of the file.
-#[must_use]
-pub fn millis(moment: Moment) -> u64 {
-    u64::try_from(moment.0.as_millis()).unwrap_or(u64::MAX)
 }

@@ -1,12 +1,13 @@
 //! Reading `status.json`: whoever may read the runtime directory may ask.
 
-use std::fs;
 use std::io;
 use std::path::Path;
 use std::time::Duration;
 
-use super::record::{NAME, Status, millis};
+use super::record::{NAME, Status};
 use crate::idle::Moment;
+use crate::small_file;
+use crate::wall_time::millis;
 
 /// What there is to show.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -55,14 +56,14 @@ pub enum ViewError {
 pub fn read(folder: &Path, now: Moment) -> Result<Picture, ViewError> {
     let path = folder.join(NAME);
     let name = path.display().to_string();
-    let text = fs::read(&path).map_err(|source| match source.kind() {
+    let text = small_file::read(&path).map_err(|source| match source.kind() {
         io::ErrorKind::NotFound => ViewError::NoAgent(name.clone()),
         _ => ViewError::Unreadable { path: name.clone(), source },
     })?;
     let status: Box<Status> =
         serde_json::from_slice(&text).map_err(|source| ViewError::Wrong { path: name, source })?;
-    if millis(now) > status.next_by_ms {
-        let age = Duration::from_millis(millis(now).saturating_sub(status.at_ms));
+    if millis(now.0) > status.next_by_ms {
+        let age = Duration::from_millis(millis(now.0).saturating_sub(status.at_ms));
         return Ok(Picture::Stale { status, age });
     }
     Ok(Picture::Fresh(status))
