@@ -1,14 +1,19 @@
 //! What logind knows: who has asked that the machine not be shut down (systemd-inhibit(1)), and who is logged in by SSH.
-//! Asked over D-Bus (org.freedesktop.login1(5)).
+//! Asked over D-Bus (org.freedesktop.login1(5)), whenever logind says that something has changed, and now and then in case
+//! that it does not.
 
+use std::convert::Infallible;
+use std::future::{pending, poll_fn};
 use std::path::Path;
+use std::pin::Pin;
 use std::time::Duration;
 
 use serde::de::DeserializeOwned;
 use tokio::sync::watch;
 use tokio::time;
+use zbus::export::futures_core::Stream;
 use zbus::zvariant::DynamicType;
-use zbus::{Connection, Error, OwnedObjectPath, OwnedVariant, Result};
+use zbus::{Connection, Error, MatchRule, MessageStream, OwnedObjectPath, OwnedVariant, Result};
 
 use crate::clock::Clock;
 use crate::config::settings::HoldSettings;
@@ -20,8 +25,12 @@ const PATH: &str = "/org/freedesktop/login1";
 const MANAGER: &str = "org.freedesktop.login1.Manager";
 const SESSION: &str = "org.freedesktop.login1.Session";
 const PROPERTIES: &str = "org.freedesktop.DBus.Properties";
-/// The time between two questions.
-const AGAIN: Duration = Duration::from_secs(5);
+/// The time between two questions while logind says nothing.
+const AGAIN: Duration = Duration::from_secs(30);
+/// The time between two tries to reach it.
+const RETRY: Duration = Duration::from_secs(5);
+/// What comes in a burst is asked for once.
+const BURST: Duration = Duration::from_millis(100);
 /// How long an answer may take.
 const PATIENCE: Duration = Duration::from_secs(5);
 /// What was known holds for this long when no answer comes any more.
@@ -34,12 +43,12 @@ type Session = (String, u32, String, String, OwnedObjectPath);
 
 /// Asks until nobody wants to know any more.
 pub async fn watch(mut settings: watch::Receiver<HoldSettings>, known: watch::Sender<Known>, clock: Clock) {
-    let mut connection = None;
+    let mut bus = None;
     let mut answered = clock.now();
     while !known.is_closed() {
         let ssh_sessions = settings.borrow_and_update().ssh_sessions;
         let asked = if bus_is_there() {
-            time::timeout(PATIENCE, ask(&mut connection, ssh_sessions)).await
+            time::timeout(PATIENCE, ask(&mut bus, ssh_sessions)).await
         } else {
             Ok(Ok(Vec::new()))
         };
@@ -49,16 +58,60 @@ pub async fn watch(mut settings: watch::Receiver<HoldSettings>, known: watch::Se
                 tell(&known, Known { holds, ..Known::default() });
             }
             Err(error) => {
-                connection = None;
+                bus = None;
                 let trouble = Some(format!("inhibitor locks cannot be seen: {}", chain(&error)));
                 let holds = if clock.now().since(answered) < TRUST { known.borrow().holds.clone() } else { Vec::new() };
                 tell(&known, Known { holds, trouble, pending: false });
             }
         }
+        let rest = if bus.is_some() { AGAIN } else { RETRY };
         tokio::select! {
-            () = time::sleep(AGAIN) => {}
+            () = time::sleep(rest) => {}
+            goes_on = something_changes(bus.as_mut()) => if !goes_on { bus = None },
             changed = settings.changed() => if changed.is_err() { return },
         }
+    }
+}
+
+/// The way to logind.
+struct Bus {
+    connection: Connection,
+    /// What logind says by itself: locks and sessions that come, change and go.
+    signals: MessageStream,
+}
+
+impl Bus {
+    async fn connect() -> Result<Self> {
+        let connection = Connection::system().await?;
+        let rule =
+            MatchRule::builder().msg_type(zbus::message::Type::Signal).sender(SERVICE).path_namespace(PATH).build()?;
+        let signals = MessageStream::for_match_rule(rule, &connection, None).await?;
+        Ok(Bus { connection, signals })
+    }
+}
+
+/// Returns false when there will be no other.
+async fn next(signals: &mut MessageStream) -> bool {
+    poll_fn(|context| Pin::new(&mut *signals).poll_next(context)).await.is_some()
+}
+
+/// Returns false when nothing will be heard here any more.
+async fn something_changes(bus: Option<&mut Bus>) -> bool {
+    let Some(Bus { signals, .. }) = bus else { return pending().await };
+    let goes_on = next(signals).await;
+    meanwhile(signals, time::sleep(BURST)).await;
+    goes_on
+}
+
+/// Signals that nobody takes would keep the answers behind them from coming.
+async fn meanwhile<T>(signals: &mut MessageStream, work: impl Future<Output = T>) -> T {
+    let taken = async {
+        while next(signals).await {}
+        pending::<Infallible>().await
+    };
+    tokio::select! {
+        done = work => done,
+        never = taken => match never {},
     }
 }
 
@@ -75,11 +128,15 @@ fn tell(known: &watch::Sender<Known>, latest: Known) {
     });
 }
 
-async fn ask(connection: &mut Option<Connection>, ssh_sessions: bool) -> Result<Vec<Hold>> {
-    let bus = match connection {
+async fn ask(bus: &mut Option<Bus>, ssh_sessions: bool) -> Result<Vec<Hold>> {
+    let Bus { connection, signals } = match bus {
         Some(bus) => bus,
-        None => connection.insert(Connection::system().await?),
+        None => bus.insert(Bus::connect().await?),
     };
+    meanwhile(signals, holds(connection, ssh_sessions)).await
+}
+
+async fn holds(bus: &Connection, ssh_sessions: bool) -> Result<Vec<Hold>> {
     let inhibitors: Vec<Inhibitor> = call(bus, PATH, MANAGER, "ListInhibitors", &()).await?;
     let mut holds: Vec<Hold> = inhibitors.iter().filter_map(hold_of).collect();
     if ssh_sessions {

@@ -168,8 +168,10 @@ impl<H: Host, C: Cloud, S: Supervisor> Service<H, C, S> {
         if now >= self.next_sample {
             self.sample(now);
         }
-        // Reached only while samples are on time: they are taken here.
-        if let Some(period) = self.world.supervisor.watchdog() {
+        // Reached only while samples are on time: they are taken here. One that comes in time for the next ping is let do.
+        if let Some(period) = self.world.supervisor.watchdog()
+            && self.next_ping.is_none_or(|ping| ping <= now || ping < self.next_sample)
+        {
             self.world.supervisor.alive();
             self.next_ping = Some(now.plus(period / 2));
         }

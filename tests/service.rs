@@ -268,6 +268,17 @@ fn samples_are_on_time(outside: &Shared) {
     }
 }
 
+/// At least twice in the watchdog's time, and not with every sample: each wakes systemd.
+fn pings_are_on_time(outside: &Shared) {
+    let outside = outside.get();
+    for pair in outside.pings.windows(2) {
+        assert!(pair[1] - pair[0] <= Duration::from_millis(15_010), "a ping was late");
+    }
+    let lived = outside.pings.last().unwrap().duration_since(outside.pings[0]).as_secs();
+    let pings = outside.pings.len() as u64;
+    assert!((lived / 15..=lived / 10 + 1).contains(&pings), "{pings} pings in {lived} s");
+}
+
 #[tokio::test(start_paused = true)]
 async fn an_evening_of_play_is_told_in_a_few_lines_and_ends_with_one_request() {
     let agent = Agent::start(SETTINGS, Outside::default());
@@ -305,7 +316,7 @@ async fn a_hang_of_everything_delays_no_sample_no_ping_and_not_the_end() {
     agent.minutes(60).await;
     assert_eq!(agent.requests(), 1, "the final heartbeat hangs, and is not waited for");
     samples_are_on_time(&agent.outside);
-    assert!(agent.outside.get().pings.len() >= 720);
+    pings_are_on_time(&agent.outside);
     let before = Instant::now();
     agent.signals.send(Signal::End).await.unwrap();
     agent.ended.await.unwrap();
@@ -434,8 +445,7 @@ async fn ready_and_the_first_ping_come_with_the_first_sample_whatever_it_shows()
 async fn pings_come_between_samples_that_are_far_apart() {
     let agent = Agent::start("sample_seconds = 60", Outside::default());
     agent.minutes(10).await;
-    let pings = agent.outside.get().pings.clone();
-    assert!(pings.windows(2).all(|pair| pair[1] - pair[0] <= Duration::from_millis(15_010)));
+    pings_are_on_time(&agent.outside);
 }
 
 #[tokio::test(start_paused = true)]
@@ -477,7 +487,7 @@ async fn throttled_heartbeats_slow_down_and_come_back() {
     let before = agent.outside.get().heartbeats.len();
     agent.minutes(60).await;
     let later = agent.outside.get().heartbeats.len() - before;
-    assert!((10..=50).contains(&later), "{later} heartbeats in an hour after throttling");
+    assert!((10..=56).contains(&later), "{later} heartbeats in an hour after throttling");
 }
 
 #[tokio::test(start_paused = true)]
