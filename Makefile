@@ -6,14 +6,14 @@ DESTDIR ?=
 DENY_VERSION := 0.20.2
 SECONDS_EACH ?= 60
 
-.PHONY: bench demo test fuzz lint deny build release install clean setup-build setup-lab setup-machine
+.PHONY: bench demo test fuzz lint deny docs build release install clean setup-build setup-lab setup-manual setup-machine
 
 # An evening on an emulated EC2 in a minute and a half, told live.
 demo: setup-lab build
 	target/lab/venv/bin/python tests/lab/demo.py target/debug/mc-idle
 
 # All tests. As root also those that need root: network namespaces, a real systemd, a real NFS.
-test: setup-lab setup-machine
+test: setup-lab setup-manual setup-machine
 	cargo test --locked
 
 # The parsers against made-up inputs, SECONDS_EACH for each of them. Needs a nightly toolchain, and says so without one.
@@ -32,6 +32,10 @@ deny:
 		|| { echo "building cargo-deny $(DENY_VERSION), some minutes"; \
 		     cargo install --quiet --locked cargo-deny --version $(DENY_VERSION); }
 	cargo deny --locked check $(if $(DENY_ADVISORIES),,bans licenses sources)
+
+# Man pages, completions, the shipped configuration and the README's table of keys, from the program's own definitions.
+docs: setup-build
+	cargo run --quiet --locked --example docs
 
 build: setup-build
 	cargo build --locked
@@ -52,6 +56,11 @@ install:
 	test -e $(DESTDIR)/etc/mc-idle/config.toml \
 		|| install -Dm644 systemd/mc-idle.toml $(DESTDIR)/etc/mc-idle/config.toml
 	install -d $(DESTDIR)/etc/mc-idle/config.d
+	install -Dm644 docs/man/mc-idle.8 $(DESTDIR)$(PREFIX)/share/man/man8/mc-idle.8
+	install -Dm644 docs/man/mc-idle.toml.5 $(DESTDIR)$(PREFIX)/share/man/man5/mc-idle.toml.5
+	install -Dm644 docs/completions/mc-idle.bash $(DESTDIR)$(PREFIX)/share/bash-completion/completions/mc-idle
+	install -Dm644 docs/completions/_mc-idle $(DESTDIR)$(PREFIX)/share/zsh/site-functions/_mc-idle
+	install -Dm644 docs/completions/mc-idle.fish $(DESTDIR)$(PREFIX)/share/fish/vendor_completions.d/mc-idle.fish
 
 clean:
 	cargo clean
@@ -61,6 +70,10 @@ setup-build:
 
 setup-lab:
 	tests/lab/setup.sh lab
+
+# The shells and the man page programs that the manual is tried with: as root on Debian only, as above.
+setup-manual:
+	tests/lab/setup.sh manual
 
 # Trees for the real systemd and the real NFS: made by root, from a Debian's own packages.
 setup-machine:

@@ -14,6 +14,15 @@ pub const EXIT_INTERNAL: u8 = 70;
 /// The configuration is refused (sysexits.h, EX_CONFIG).
 pub const EXIT_CONFIG: u8 = 78;
 
+/// Every exit code and when a command ends with it.
+pub const EXIT_CODES: &[(u8, &str)] = &[
+    (0, "Done."),
+    (EXIT_FAILED, "A check failed, no agent runs or answers, or a hold could not be placed or ended."),
+    (EXIT_USAGE, "Wrong arguments."),
+    (EXIT_INTERNAL, "An internal error."),
+    (EXIT_CONFIG, "The configuration is refused."),
+];
+
 /// Stops the EC2 instance of a Minecraft server when nobody plays on it, and says why at any moment.
 #[derive(Debug, Parser)]
 #[command(version, arg_required_else_help = true)]

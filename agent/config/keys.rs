@@ -1,4 +1,4 @@
-//! Every key: its name, its default, what is allowed, and how a value of it is taken.
+//! Every key: its name, what it means, its default, what is allowed, and how a value of it is taken.
 //!
 //! The defaults stand here once, as text, and are taken by the same code as an operator's value.
 
@@ -19,129 +19,157 @@ use super::settings::{
 pub struct Key {
     /// The dotted name.
     pub name: &'static str,
+    /// What it means, in whole sentences; code stands between backticks. The man page, the README's table and the shipped
+    /// file are made of it.
+    pub meaning: &'static str,
     /// The default, as it would be written in the file; `None`: not set.
     pub default: Option<&'static str>,
-    /// What is allowed, for a person.
+    /// What is allowed, for a person. What stands before a colon is enough where there is little room.
     pub allowed: &'static str,
     /// Takes a value into the settings; `None` if it is not allowed.
     pub(super) set: fn(&mut Settings, &DeValue<'_>) -> Option<()>,
+}
+
+impl Key {
+    /// What is allowed, in short.
+    #[must_use]
+    pub fn allowed_in_short(&self) -> &'static str {
+        self.allowed.split_once(": ").map_or(self.allowed, |(short, _)| short)
+    }
 }
 
 /// Every key that is accepted, in the order in which they are written down for people.
 pub const KEYS: &[Key] = &[
     Key {
         name: "idle_minutes",
+        meaning: "How long a server may stay empty before the instance is stopped, in minutes.",
         default: Some("15"),
         allowed: "a number over 0 and up to 10080, decimals allowed",
         set: |settings, value| put(&mut settings.idle_window, window_minutes(value)),
     },
     Key {
         name: "no_server_minutes",
+        meaning: "How long the instance may run with no server listening (never started, or died), in minutes.",
         default: Some("30"),
         allowed: "a number over 0 and up to 10080, decimals allowed",
         set: |settings, value| put(&mut settings.no_server_window, window_minutes(value)),
     },
     Key {
         name: "sample_seconds",
+        meaning: "The time between two looks at the sockets, in seconds.",
         default: Some("5"),
         allowed: "a number from 0.2 to 60, decimals allowed",
         set: |settings, value| put(&mut settings.sample_interval, seconds(value, 0.2, 60.0)),
     },
     Key {
         name: "action",
+        meaning: "What EC2 is asked for. Hibernation has to be set up when the instance is launched.",
         default: Some("\"stop\""),
         allowed: "\"stop\", \"hibernate\" or \"terminate\"",
         set: |settings, value| put(&mut settings.action, action(value)),
     },
     Key {
         name: "minecraft.ports",
+        meaning: "The ports that the server listens on; for a server in a container, those inside it.",
         default: Some("[25565]"),
         allowed: "a list of 1 to 16 ports, each from 1 to 65535",
         set: |settings, value| put(&mut settings.scope.ports, ports(value)),
     },
     Key {
         name: "minecraft.min_connection_seconds",
+        meaning: "A connection this old, in seconds, is a player. Scanners and server lists hold theirs for up to 30.",
         default: Some("70"),
         allowed: "a number from 0 to 600, decimals allowed",
         set: |settings, value| put(&mut settings.min_connection, seconds(value, 0.0, 600.0)),
     },
     Key {
         name: "minecraft.containers",
+        meaning: "Whether the players of a server in a Docker, Podman or containerd container count.",
         default: Some("true"),
         allowed: "true or false",
         set: |settings, value| put(&mut settings.scope.containers, value.as_bool()),
     },
     Key {
         name: "minecraft.ignore_peers",
+        meaning: "Peers that never count.",
         default: Some("[]"),
         allowed: "a list of IPv4 and IPv6 addresses and CIDR blocks, such as \"192.0.2.7\" or \"2001:db8::/32\"",
         set: |settings, value| put(&mut settings.scope.ignore_peers, networks(value)),
     },
     Key {
         name: "efs.mount_point",
+        meaning: "Where EFS is mounted.",
         default: Some("\"/mnt/efs\""),
         allowed: "an absolute path, or \"\" if nothing is on EFS",
         set: |settings, value| put(&mut settings.efs.mount_point, absolute(value)),
     },
     Key {
         name: "efs.probe_seconds",
+        meaning: "How long the mount may take to answer, in seconds.",
         default: Some("5"),
         allowed: "a number from 0.2 to 60, decimals allowed",
         set: |settings, value| put(&mut settings.efs.probe, seconds(value, 0.2, 60.0)),
     },
     Key {
         name: "efs.patience_minutes",
+        meaning: "How long a due stop waits for a missing or hung mount, in minutes. A termination waits without end.",
         default: Some("30"),
         allowed: "a number from 0 to 1440, decimals allowed",
         set: |settings, value| put(&mut settings.efs_patience, number(value, 0.0, 1440.0).map(minutes)),
     },
     Key {
         name: "heartbeat.parameter",
+        meaning: "The SSM parameter that says how this instance is. `{instance_id}` stands for the own id.",
         default: Some("\"/mc-idle/{instance_id}/heartbeat\""),
         allowed: PARAMETER_ALLOWED,
         set: |settings, value| put(&mut settings.heartbeat.parameter, parameter(value)),
     },
     Key {
         name: "heartbeat.instance_id_parameter",
+        meaning: "An SSM parameter that gets the own instance id at start.",
         default: Some("\"\""),
         allowed: PARAMETER_ALLOWED,
         set: |settings, value| put(&mut settings.heartbeat.instance_id_parameter, parameter(value)),
     },
     Key {
         name: "heartbeat.seconds",
+        meaning: "The time between two heartbeats while nothing changes, in seconds.",
         default: Some("60"),
         allowed: "a number from 10 to 3600, decimals allowed",
         set: |settings, value| put(&mut settings.heartbeat.interval, seconds(value, 10.0, 3600.0)),
     },
     Key {
         name: "hold.ssh_sessions",
+        meaning: "Whether a logged-in SSH session keeps the instance up. `mc-idle hold` and inhibitor locks always do.",
         default: Some("false"),
         allowed: "true or false",
         set: |settings, value| put(&mut settings.hold.ssh_sessions, value.as_bool()),
     },
     Key {
         name: "hold.parameter",
+        meaning: "An SSM parameter whose value, an RFC 3339 time and a reason, keeps the instance up from afar.",
         default: Some("\"\""),
         allowed: PARAMETER_ALLOWED,
         set: |settings, value| put(&mut settings.hold.parameter, parameter(value)),
     },
     Key {
         name: "aws.region",
+        meaning: "The region, where instance metadata does not tell.",
         default: None,
         allowed: "the code of a region, such as \"eu-central-1\"; set it only off EC2",
         set: |settings, value| put(&mut settings.aws.region, region(value).map(Some)),
     },
     Key {
         name: "aws.instance_id",
+        meaning: "The own instance id, where instance metadata does not tell.",
         default: None,
         allowed: "an instance id, such as \"i-0123456789abcdef0\"; set it only off EC2",
         set: |settings, value| put(&mut settings.aws.instance_id, instance_id(value).map(Some)),
     },
 ];
 
-const PARAMETER_ALLOWED: &str = "the name of an SSM parameter: letters, digits, and . - _ /, at most 15 levels, \
-     not beginning with aws or ssm, with a / in front if it has levels; {instance_id} stands for the own id; \
-     \"\" for none";
+const PARAMETER_ALLOWED: &str = "the name of an SSM parameter, or \"\" for none: letters, digits, and . - _ /, at most \
+     15 levels, not beginning with aws or ssm, with a / in front if it has levels; {instance_id} stands for the own id";
 
 /// The longest name that SSM takes, its ARN included, is 1011 characters (PutParameter, API reference).
 const PARAMETER_LONGEST: usize = 900;

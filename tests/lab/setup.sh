@@ -3,6 +3,7 @@
 #
 #   tests/lab/setup.sh build   system packages for `cargo build` only (C compiler, libclang, make, curl)
 #   tests/lab/setup.sh fuzz    the same and a C++ compiler, for the fuzzer
+#   tests/lab/setup.sh manual  the same and, as root with apt-get, what the man pages and completions are tried with
 #   tests/lab/setup.sh         all: the above, python3 + venv, node >= 18 + npm, faketime,
 #   tests/lab/setup.sh lab     then target/lab/venv and target/lab/node_modules from the pinned lists beside this file
 #
@@ -55,6 +56,12 @@ missing_packages() {
     has make || echo make
     has curl || echo curl
     [[ $part == fuzz ]] && { has c++ || echo g++; } # libFuzzer is written in it
+    # What only one test file needs is worth neither a password nor a failure.
+    if [[ $part == manual ]] && ((EUID == 0)) && has apt-get; then
+        has man || echo man-db
+        has zsh || echo zsh
+        has fish || echo fish
+    fi
     [[ $part == lab ]] || return 0
     has_venv || echo python3 python3-venv
     has_node || { has node || echo nodejs; has npm || echo npm; }
@@ -116,7 +123,7 @@ make_node_modules() {
         npm ci --prefix "$lab" --ignore-scripts --no-audit --no-fund --loglevel=error
 }
 
-case $part in build | fuzz | lab) ;; *) die "usage: setup.sh [build|fuzz|lab]" ;; esac
+case $part in build | fuzz | manual | lab) ;; *) die "usage: setup.sh [build|fuzz|manual|lab]" ;; esac
 system_packages
 if [[ $part == lab ]]; then
     mkdir -p "$lab"

@@ -1,0 +1,52 @@
+# Print an optspec for argparse to handle cmd's options that are independent of any subcommand.
+function __fish_mc_idle_global_optspecs
+    string join \n h/help V/version
+end
+
+function __fish_mc_idle_needs_command
+    # Figure out if the current invocation already has a command.
+    set -l cmd (commandline -opc)
+    set -e cmd[1]
+    argparse -s (__fish_mc_idle_global_optspecs) -- $cmd 2>/dev/null
+    or return
+    if set -q argv[1]
+        # Also print the command, so this can be used to figure out what it is.
+        echo $argv[1]
+        return 1
+    end
+    return 0
+end
+
+function __fish_mc_idle_using_subcommand
+    set -l cmd (__fish_mc_idle_needs_command)
+    test -z "$cmd"
+    and return 1
+    contains -- $cmd[1] $argv
+end
+
+complete -c mc-idle -n "__fish_mc_idle_needs_command" -s h -l help -d 'Print help'
+complete -c mc-idle -n "__fish_mc_idle_needs_command" -s V -l version -d 'Print version'
+complete -c mc-idle -n "__fish_mc_idle_needs_command" -f -a "run" -d 'Watch the server and stop the instance when it is empty: the service'
+complete -c mc-idle -n "__fish_mc_idle_needs_command" -f -a "check" -d 'Check the configuration and, unless --offline, everything that a stop needs. Exits with 1 if something is wrong'
+complete -c mc-idle -n "__fish_mc_idle_needs_command" -f -a "status" -d 'Say how it is: who is connected, what counts, when the instance stops, and what delays that'
+complete -c mc-idle -n "__fish_mc_idle_needs_command" -f -a "hold" -d 'Keep the instance up for DURATION, whoever plays. A later hold takes the place of this one'
+complete -c mc-idle -n "__fish_mc_idle_needs_command" -f -a "release" -d 'End the hold that mc-idle hold has placed'
+complete -c mc-idle -n "__fish_mc_idle_needs_command" -f -a "help" -d 'Print this message or the help of the given subcommand(s)'
+complete -c mc-idle -n "__fish_mc_idle_using_subcommand run" -l config -d 'Read FILE, and the folder config.d beside it, instead of /etc/mc-idle/config.toml' -r -F
+complete -c mc-idle -n "__fish_mc_idle_using_subcommand run" -l dry-run -d 'Do everything but the AWS calls, and say what would have been done'
+complete -c mc-idle -n "__fish_mc_idle_using_subcommand run" -s h -l help -d 'Print help'
+complete -c mc-idle -n "__fish_mc_idle_using_subcommand check" -l config -d 'Read FILE, and the folder config.d beside it, instead of /etc/mc-idle/config.toml' -r -F
+complete -c mc-idle -n "__fish_mc_idle_using_subcommand check" -l offline -d 'Check the configuration only'
+complete -c mc-idle -n "__fish_mc_idle_using_subcommand check" -s h -l help -d 'Print help'
+complete -c mc-idle -n "__fish_mc_idle_using_subcommand status" -l json -d 'Everything, as JSON, for scripts'
+complete -c mc-idle -n "__fish_mc_idle_using_subcommand status" -l watch -d 'Show it again every second, until Ctrl-C'
+complete -c mc-idle -n "__fish_mc_idle_using_subcommand status" -s h -l help -d 'Print help'
+complete -c mc-idle -n "__fish_mc_idle_using_subcommand hold" -l reason -d 'Why, for everybody who asks' -r
+complete -c mc-idle -n "__fish_mc_idle_using_subcommand hold" -s h -l help -d 'Print help'
+complete -c mc-idle -n "__fish_mc_idle_using_subcommand release" -s h -l help -d 'Print help'
+complete -c mc-idle -n "__fish_mc_idle_using_subcommand help; and not __fish_seen_subcommand_from run check status hold release help" -f -a "run" -d 'Watch the server and stop the instance when it is empty: the service'
+complete -c mc-idle -n "__fish_mc_idle_using_subcommand help; and not __fish_seen_subcommand_from run check status hold release help" -f -a "check" -d 'Check the configuration and, unless --offline, everything that a stop needs. Exits with 1 if something is wrong'
+complete -c mc-idle -n "__fish_mc_idle_using_subcommand help; and not __fish_seen_subcommand_from run check status hold release help" -f -a "status" -d 'Say how it is: who is connected, what counts, when the instance stops, and what delays that'
+complete -c mc-idle -n "__fish_mc_idle_using_subcommand help; and not __fish_seen_subcommand_from run check status hold release help" -f -a "hold" -d 'Keep the instance up for DURATION, whoever plays. A later hold takes the place of this one'
+complete -c mc-idle -n "__fish_mc_idle_using_subcommand help; and not __fish_seen_subcommand_from run check status hold release help" -f -a "release" -d 'End the hold that mc-idle hold has placed'
+complete -c mc-idle -n "__fish_mc_idle_using_subcommand help; and not __fish_seen_subcommand_from run check status hold release help" -f -a "help" -d 'Print this message or the help of the given subcommand(s)'

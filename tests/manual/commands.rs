@@ -1,0 +1,90 @@
+//! The commands as they are shown: without those that are nobody's business.
+
+use clap::{Arg, Command, CommandFactory};
+use clap_complete::Shell;
+use clap_mangen::Man;
+use mc_idle::cli::{Arguments, EXIT_CODES};
+
+use super::roff;
+
+/// The command line, without hidden commands.
+fn shown() -> Command {
+    let all = Arguments::command();
+    let about = all.get_about().cloned().unwrap_or_default();
+    let shown = all.get_subcommands().filter(|command| !command.is_hide_set()).cloned();
+    Command::new("mc-idle").version(env!("CARGO_PKG_VERSION")).about(about).subcommands(shown)
+}
+
+/// A completion script.
+pub(crate) fn completion(shell: Shell) -> String {
+    let mut script = Vec::new();
+    clap_complete::generate(shell, &mut shown(), "mc-idle", &mut script);
+    let script = String::from_utf8(script).unwrap_or_else(|error| panic!("the {shell} completion is no text: {error}"));
+    // For bash clap_complete spells a name with a hyphen in two ways (https://github.com/clap-rs/clap/issues/6421), and
+    // nothing behind a command is completed.
+    script.replace("mc__subcmd__idle", "mc__idle")
+}
+
+/// One line for each command; of options that exclude each other, one.
+pub(crate) fn synopsis() -> String {
+    let mut text = String::new();
+    for command in shown().get_subcommands() {
+        text += &roff::bold(&format!("mc-idle {}", command.get_name()));
+        let mut arguments: Vec<&Arg> = command.get_arguments().collect();
+        while let Some(argument) = arguments.first().copied() {
+            let either = |other: &&Arg| {
+                let excludes =
+                    |one: &Arg, other: &Arg| command.get_arg_conflicts_with(one).iter().any(|arg| *arg == other);
+                argument == *other || excludes(argument, other) || excludes(other, argument)
+            };
+            let (group, others): (Vec<&Arg>, Vec<&Arg>) = arguments.into_iter().partition(either);
+            let one_of = group.iter().map(|argument| in_synopsis(argument)).collect::<Vec<_>>().join(" | ");
+            let optional = !group.iter().all(|argument| argument.is_required_set());
+            text += &if optional { format!(" [{one_of}]") } else { format!(" {one_of}") };
+            arguments = others;
+        }
+        text += "\n.br\n";
+    }
+    text + &format!("{}\n.br\n{}\n", roff::bold("mc-idle --version"), roff::bold("mc-idle --help"))
+}
+
+fn in_synopsis(argument: &Arg) -> String {
+    let takes = argument.get_action().takes_values();
+    let value = argument.get_value_names().unwrap_or_default().iter().map(|name| roff::italic(name));
+    let value: Vec<String> = value.filter(|_| takes).collect();
+    let name = argument.get_long().map(|name| roff::bold(&format!("--{name}")));
+    name.into_iter().chain(value).collect::<Vec<_>>().join(" ")
+}
+
+/// Each command with what it does and its options.
+pub(crate) fn commands() -> String {
+    let mut text = String::new();
+    for command in shown().get_subcommands() {
+        let about = command.get_about().map(ToString::to_string).unwrap_or_default();
+        // clap takes the full stop off.
+        text += &format!(".SS {}\n{}.\n", roff::bold(command.get_name()), roff::text(&about));
+        text += &options(command);
+    }
+    text
+}
+
+fn options(command: &Command) -> String {
+    if command.get_arguments().next().is_none() {
+        return String::new();
+    }
+    let mut rendered = Vec::new();
+    // --help stands in the text once.
+    let command = command.clone().disable_help_flag(true);
+    Man::new(command).render_options_section(&mut rendered).unwrap_or_else(|error| panic!("cannot write: {error}"));
+    let rendered = String::from_utf8(rendered).unwrap_or_else(|error| panic!("no text: {error}"));
+    let (_, options) = rendered.split_once(".SH OPTIONS\n").unwrap_or_else(|| panic!("no options in {rendered}"));
+    options.to_owned()
+}
+
+/// Each exit code with when a command ends with it.
+pub(crate) fn exit_codes() -> String {
+    EXIT_CODES
+        .iter()
+        .map(|(code, when)| format!(".TP\n{}\n{}\n", roff::bold(&code.to_string()), roff::text(when)))
+        .collect()
+}

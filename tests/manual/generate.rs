@@ -1,0 +1,20 @@
+//! Writes the man pages, the completions, the shipped configuration and the README's table of keys anew: `make docs`.
+
+#[path = "mod.rs"]
+mod manual;
+
+use std::path::Path;
+use std::{fs, io};
+
+fn main() -> io::Result<()> {
+    let checkout = Path::new(env!("CARGO_MANIFEST_DIR"));
+    for made in manual::all(checkout) {
+        let path = checkout.join(&made.path);
+        if fs::read_to_string(&path).ok().as_ref() != Some(&made.text) {
+            fs::create_dir_all(path.parent().unwrap_or(checkout))?;
+            fs::write(&path, made.text)?;
+            println!("{} was written anew", made.path.display());
+        }
+    }
+    Ok(())
+}
