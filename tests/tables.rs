@@ -148,7 +148,7 @@ const FAULTS: &[Fault] = &[
     },
     Fault {
         name: "a row that is not one",
-        says: "tcp6 has a row that is not one",
+        says: "tcp6 is not one",
         strike: |net| edit(&net.join("tcp6"), |text| text + "nonsense\n"),
     },
 ];

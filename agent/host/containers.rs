@@ -145,7 +145,7 @@ impl Network {
     /// `None`: the process has ended.
     fn read(net: &Path, scope: &Scope) -> Result<Option<Self>, ContainersError> {
         let mut network = Network::default();
-        match tables::read_rows(net, |row, _| network.take_in(row, scope)) {
+        match tables::read_rows(net, |row| network.take_in(row, scope)) {
             Ok(()) => Ok(Some(network)),
             Err(TableError::Unreadable { source, .. }) if is_gone(&source) => Ok(None),
             Err(error) => Err(error.into()),

@@ -1,6 +1,7 @@
 //! The host as the agent sees it: socket tables, the second witness, the mount.
 //!
 //! * [`tables`]: `/proc/self/net/tcp` and `tcp6`, the first witness.
+//! * [`row`]: one row of such a table.
 //! * [`containers`]: the tables of containers, which have networks of their own.
 //! * [`published`]: what a port means that a container's engine listens on.
 //! * [`netlink`]: the same question put to the kernel by another way, the second witness.
@@ -12,6 +13,7 @@ pub mod mountinfo;
 pub mod netlink;
 pub mod probe;
 pub mod published;
+pub mod row;
 pub mod tables;
 
 use std::collections::BTreeSet;

@@ -10,7 +10,7 @@ use std::path::Path;
 
 use procfs::process::MountInfo;
 
-use super::tables::in_words;
+use super::row::in_words;
 use crate::error::chain;
 
 /// What the mount table says of the mount point.

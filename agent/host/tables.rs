@@ -1,8 +1,7 @@
-//! The kernel's TCP tables, `/proc/self/net/tcp` and `tcp6` (proc(5), proc_net_tcp), parsed by the crate procfs.
+//! The kernel's TCP tables, `/proc/self/net/tcp` and `tcp6` (proc(5), proc_net_tcp).
 //!
-//! procfs collects a table as a whole, so the text is handed to it a block of rows at a time: what is held at once does
-//! not grow with the sockets that are not ours. What procfs lets pass is refused here: an empty text, a missing header
-//! line, a last row that was cut off.
+//! They are read row by row: what is held at once does not grow with the sockets that are not ours. Refused are an empty
+//! text, a missing header line, any row that is none, a last row that was cut off.
 
 use std::fs::File;
 use std::io::{self, BufRead, BufReader, Read};
@@ -10,15 +9,12 @@ use std::net::{IpAddr, SocketAddr};
 use std::num::NonZeroU64;
 use std::path::{Path, PathBuf};
 
-use procfs::net::{TcpNetEntries, TcpNetEntry, TcpState};
-use procfs::{FromBufReadSI, ProcError};
+use procfs::net::TcpNetEntry;
 
+use super::row::Row;
 use crate::config::settings::Scope;
-use crate::error::chain;
 use crate::idle::{Seen, Socket};
 
-/// Rows handed to procfs at once.
-const BLOCK_ROWS: usize = 64;
 /// The kernel pads a row of `tcp` to 149 characters; one of `tcp6` has about 180.
 const ROW_LONGEST: u64 = 1024;
 
@@ -48,14 +44,12 @@ pub enum TableError {
         row: usize,
     },
     /// A row cannot be parsed.
-    #[error("{} has a row that is not one, among rows {first} to {last}: {problem}", path.display())]
+    #[error("row {row} of {} is not one: {problem}", path.display())]
     Row {
         /// The table.
         path: PathBuf,
-        /// The first row of the block that it is in, from 1.
-        first: usize,
-        /// The last row of that block.
-        last: usize,
+        /// The row, from 1.
+        row: usize,
         /// What procfs says of it.
         problem: String,
     },
@@ -111,23 +105,22 @@ pub struct Tables {
 }
 
 impl Tables {
-    fn take_in(&mut self, row: &TcpNetEntry, ipv4: bool, scope: &Scope) {
+    fn take_in(&mut self, row: &Row<'_>, ipv4: bool, scope: &Scope) -> Result<(), String> {
         let rows = if ipv4 { &mut self.landmarks.ipv4 } else { &mut self.landmarks.ipv6 };
-        rows.count(row.state == TcpState::Listen, row.state == TcpState::Established);
-        if scope.covers(row.local_address) {
-            match row.state {
-                TcpState::Listen => {
-                    self.seen.listener = true;
-                    self.listeners.push(Listener { port: row.local_address.port(), uid: row.uid, ipv4 });
-                }
-                TcpState::Established => {
-                    let socket = socket(row.local_address, row.remote_address, row.inode);
-                    let ignored = scope.ignores(socket.peer.ip());
-                    if ignored { &mut self.ignored } else { &mut self.seen.sockets }.push(socket);
-                }
-                _ => {}
-            }
+        rows.count(row.is_listening(), row.is_established());
+        if !scope.ports.contains(&row.port) {
+            return Ok(());
         }
+        if row.is_listening() {
+            self.seen.listener = true;
+            self.listeners.push(Listener { port: row.port, uid: row.entry()?.uid, ipv4 });
+        } else if row.is_established() {
+            let TcpNetEntry { local_address, remote_address, inode, .. } = row.entry()?;
+            let socket = socket(local_address, remote_address, inode);
+            let ignored = scope.ignores(socket.peer.ip());
+            if ignored { &mut self.ignored } else { &mut self.seen.sockets }.push(socket);
+        }
+        Ok(())
     }
 }
 
@@ -137,16 +130,26 @@ impl Tables {
 /// Whatever makes either table unknown.
 pub fn read(net: &Path, scope: &Scope) -> Result<Tables, TableError> {
     let mut tables = Tables::default();
-    read_rows(net, |row, ipv4| tables.take_in(row, ipv4, scope))?;
+    both(net, |row, ipv4| tables.take_in(row, ipv4, scope))?;
     Ok(tables)
 }
 
-/// Hands every row of both tables in the folder `net` to `each`, and whether it stands in `tcp`. A missing `tcp6` is IPv6
+/// Hands every LISTEN and every ESTABLISHED row of both tables in the folder `net` to `each`. A missing `tcp6` is IPv6
 /// turned off.
 ///
 /// # Errors
 /// Whatever makes either table unknown; `each` may then have had some of the rows.
-pub fn read_rows(net: &Path, mut each: impl FnMut(&TcpNetEntry, bool)) -> Result<(), TableError> {
+pub fn read_rows(net: &Path, mut each: impl FnMut(&TcpNetEntry)) -> Result<(), TableError> {
+    both(net, |row, _| {
+        if row.is_listening() || row.is_established() {
+            each(&row.entry()?);
+        }
+        Ok(())
+    })
+}
+
+/// Hands every row of both tables to `each`, and whether it stands in `tcp`.
+fn both(net: &Path, mut each: impl FnMut(&Row<'_>, bool) -> Result<(), String>) -> Result<(), TableError> {
     for (name, ipv4) in [("tcp", true), ("tcp6", false)] {
         let path = net.join(name);
         match File::open(&path) {
@@ -158,35 +161,35 @@ pub fn read_rows(net: &Path, mut each: impl FnMut(&TcpNetEntry, bool)) -> Result
     Ok(())
 }
 
-/// Hands every row of one table to `each`.
+/// Hands every row of one table to `each`, which may find that it is none.
 ///
 /// # Errors
 /// Whatever makes the table unknown; `path` is only for the text. `each` may then have had some of its rows.
-pub fn parse(mut table: impl BufRead, path: &Path, mut each: impl FnMut(&TcpNetEntry)) -> Result<(), TableError> {
-    let mut header = Vec::new();
-    match read_row(&mut table, path, &mut header)? {
-        RowEnd::Whole if is_header(&header) => {}
-        _ => return Err(TableError::Header { path: path.to_owned() }),
+pub fn parse(
+    mut table: impl BufRead,
+    path: &Path,
+    mut each: impl FnMut(&Row<'_>) -> Result<(), String>,
+) -> Result<(), TableError> {
+    let path = || path.to_owned();
+    let mut text = Vec::new();
+    let mut read = |text: &mut Vec<u8>| {
+        text.clear();
+        read_row(&mut table, text).map_err(|source| TableError::Unreadable { path: path(), source })
+    };
+    match read(&mut text)? {
+        RowEnd::Whole if is_header(&text) => {}
+        _ => return Err(TableError::Header { path: path() }),
     }
-    let mut block = header.clone();
-    let mut rows = 0;
-    loop {
-        block.truncate(header.len());
-        let first = rows + 1;
-        while rows < first - 1 + BLOCK_ROWS {
-            match read_row(&mut table, path, &mut block)? {
-                RowEnd::Whole => rows += 1,
-                RowEnd::Cut => return Err(TableError::Cut { path: path.to_owned(), row: rows + 1 }),
-                RowEnd::EndOfTable => break,
-            }
+    for row in 1.. {
+        match read(&mut text)? {
+            RowEnd::Whole => {}
+            RowEnd::Cut => return Err(TableError::Cut { path: path(), row }),
+            RowEnd::EndOfTable => break,
         }
-        let entries = TcpNetEntries::from_buf_read(block.as_slice(), procfs::current_system_info())
-            .map_err(|error| TableError::Row { path: path.to_owned(), first, last: rows, problem: in_words(error) })?;
-        entries.0.iter().for_each(&mut each);
-        if rows < first - 1 + BLOCK_ROWS {
-            return Ok(());
-        }
+        let taken = Row::new(&text).and_then(|row| each(&row));
+        taken.map_err(|problem| TableError::Row { path: path(), row, problem })?;
     }
+    Ok(())
 }
 
 /// An ESTABLISHED row, in canonical form.
@@ -201,25 +204,14 @@ enum RowEnd {
     EndOfTable,
 }
 
-/// Appends one row to `block`.
-fn read_row(table: &mut impl BufRead, path: &Path, block: &mut Vec<u8>) -> Result<RowEnd, TableError> {
-    let length = table
-        .take(ROW_LONGEST)
-        .read_until(b'\n', block)
-        .map_err(|source| TableError::Unreadable { path: path.to_owned(), source })?;
+/// Appends one row to `text`.
+fn read_row(table: &mut impl BufRead, text: &mut Vec<u8>) -> io::Result<RowEnd> {
+    let length = table.take(ROW_LONGEST).read_until(b'\n', text)?;
     Ok(match length {
         0 => RowEnd::EndOfTable,
-        _ if block.ends_with(b"\n") => RowEnd::Whole,
+        _ if text.ends_with(b"\n") => RowEnd::Whole,
         _ => RowEnd::Cut,
     })
-}
-
-/// procfs takes what it cannot parse for a bug of its own, and names its source file; that helps nobody here.
-pub(super) fn in_words(error: ProcError) -> String {
-    match error {
-        ProcError::InternalError(error) => error.msg,
-        other => chain(&other),
-    }
 }
 
 fn is_header(row: &[u8]) -> bool {
@@ -292,14 +284,6 @@ mod tests {
         {
             let text = [HEADER, PLAYER, wrong, LISTEN].concat();
             assert!(matches!(seen(text.as_bytes()), Err(TableError::Row { .. })), "{wrong:?}");
-        }
-    }
-
-    #[test]
-    fn counts_over_many_blocks() {
-        let rows = |count: usize| [HEADER.to_owned(), PLAYER.repeat(count)].concat();
-        for count in [BLOCK_ROWS - 1, BLOCK_ROWS, BLOCK_ROWS + 1, 10 * BLOCK_ROWS] {
-            assert_eq!(seen(rows(count).as_bytes()).unwrap().0.sockets.len(), count);
         }
     }
 

@@ -11,6 +11,7 @@ use mc_idle::config::files::{self, ConfigError};
 use mc_idle::config::keys::KEYS;
 use mc_idle::config::settings::{ParameterName, Settings};
 use mc_idle::hold;
+use mc_idle::host::row::Row;
 use mc_idle::host::{containers, mountinfo, tables};
 use mc_idle::idle::{Moment, Rule};
 use mc_idle::{metadata, state_file};
@@ -52,7 +53,13 @@ pub fn tables(input: &[u8]) {
 /// The local port and the state of every row; `None` for a table that is unknown.
 fn rows(table: &[u8]) -> Option<Vec<(u16, u8)>> {
     let mut rows = Vec::new();
-    tables::parse(table, Path::new("tcp"), |row| rows.push((row.local_address.port(), row.state.to_u8()))).ok()?;
+    let take = |row: &Row<'_>| {
+        let entry = row.entry()?;
+        assert_eq!((row.port, row.state), (entry.local_address.port(), entry.state.to_u8()), "procfs agrees");
+        rows.push((row.port, row.state));
+        Ok(())
+    };
+    tables::parse(table, Path::new("tcp"), take).ok()?;
     Some(rows)
 }
 
