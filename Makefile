@@ -6,7 +6,7 @@ DESTDIR ?=
 DENY_VERSION := 0.20.2
 SECONDS_EACH ?= 60
 
-.PHONY: bench demo test fuzz lint deny docs build release install clean setup-build setup-lab setup-manual setup-machine
+.PHONY: bench demo test fuzz lint deny docs build release install clean setup-build setup-lab setup-manual setup-machine screens
 
 # An evening on an emulated EC2 in a minute and a half, told live.
 demo: setup-lab build
@@ -19,6 +19,12 @@ test: setup-lab setup-manual setup-machine
 # The parsers against made-up inputs, SECONDS_EACH for each of them. Needs a nightly toolchain, and says so without one.
 fuzz:
 	@tests/fuzz/run.sh $(SECONDS_EACH)
+
+# docs/screens.md anew, from real runs of what it shows. Needs root on Debian 12.
+screens: setup-lab setup-machine
+	rm -rf target/screens && mkdir -p target/screens
+	CI=true MC_IDLE_SCREENS=$(CURDIR)/target/screens cargo test --locked --test screens
+	cat tests/screens/head.md target/screens/[1-9].md > docs/screens.md
 
 lint: setup-build
 	cargo fmt --check

@@ -22,7 +22,7 @@ use crate::sentence::{Circumstances, headline, held, noun, permission, sentence}
 pub struct Announcer {
     journal: Journal,
     circumstances: Circumstances,
-    told_state: &'static str,
+    told_state: (&'static str, Option<&'static str>),
     told_efs: Efs,
     told_hold_trouble: Option<String>,
 }
@@ -34,7 +34,7 @@ impl Announcer {
         Announcer {
             journal,
             circumstances: Circumstances::new(settings, dry_run),
-            told_state: State::Starting.word(),
+            told_state: (State::Starting.word(), None),
             told_efs: Efs::Off,
             told_hold_trouble: None,
         }
@@ -217,13 +217,15 @@ impl Announcer {
         true
     }
 
-    /// One line if the state is another than the one told last, and one if EFS is.
+    /// One line if the state, or what a due stop waits for, is another than the one told last, and one if EFS is.
     pub fn changes(&mut self, view: &View, mount: &Mount, verdict: Option<&Verdict>) {
         self.efs_changes(view, mount, verdict);
-        if view.state.word() == self.told_state {
+        let state = (view.state.word(), waits_for(&view.state, &self.circumstances));
+        // That a due stop waits for nothing any more is told by what it does next.
+        if state == self.told_state || (state.0 == self.told_state.0 && state.1.is_none()) {
             return;
         }
-        self.told_state = view.state.word();
+        self.told_state = state;
         let (level, kind) = match &view.state {
             State::StopFailed { refusal: Refusal { lasting: true, .. }, .. } => (Level::ERROR, Kind::StopRefused),
             State::StopFailed { .. } => (Level::WARN, Kind::StopRefused),
@@ -258,5 +260,17 @@ impl Announcer {
 
     fn tell(&self, level: Level, kind: Kind, text: impl Into<String>, view: Option<&View>) {
         self.journal.tell(level, kind, text, view.map(Facts::from));
+    }
+}
+
+/// The word for what a due stop waits for; `None`: for nothing.
+fn waits_for(state: &State, circumstances: &Circumstances) -> Option<&'static str> {
+    match state {
+        State::Due(Wait::Hold) if circumstances.holds.is_empty() => Some("the answer about holds"),
+        State::Due(Wait::Hold) => Some("a hold"),
+        State::Due(Wait::Efs { .. }) => Some("EFS"),
+        State::Due(Wait::Joining) => Some("a connection"),
+        State::Due(Wait::Reclaim) => Some("EC2"),
+        _ => None,
     }
 }

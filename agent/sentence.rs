@@ -3,7 +3,6 @@
 //! Pure. No peer address is ever in it.
 
 use std::collections::BTreeSet;
-use std::fmt::Write;
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -76,42 +75,64 @@ impl Circumstances {
 /// The sentence, and after it whatever else is in trouble: for the status and the heartbeat.
 #[must_use]
 pub fn sentence(view: &View, circumstances: &Circumstances, wall: Timestamp) -> String {
-    let mut text = match &circumstances.notice {
-        Some(notice) => format!("{notice}. "),
-        None => String::new(),
-    };
-    text.push_str(&headline(view, circumstances, wall));
-    let efs_said = matches!(view.state, State::Due(Wait::Efs { .. }));
-    if let (false, Some(trouble)) = (efs_said, efs_trouble(view.efs, circumstances)) {
-        let _ = write!(text, " {trouble}.");
+    let parts = parts(view, circumstances, wall);
+    parts.into_iter().map(|part| part.text).collect::<Vec<_>>().join(" ")
+}
+
+/// The same without what has a line of its own on the screen: holds, heartbeat and cautions.
+#[must_use]
+pub fn summary(view: &View, circumstances: &Circumstances, wall: Timestamp) -> String {
+    let parts = parts(view, circumstances, wall);
+    let here = parts.into_iter().filter(|part| !part.own_line);
+    here.map(|part| part.text).collect::<Vec<_>>().join(" ")
+}
+
+struct Part {
+    own_line: bool,
+    text: String,
+}
+
+fn parts(view: &View, circumstances: &Circumstances, wall: Timestamp) -> Vec<Part> {
+    let here = |text| Part { own_line: false, text };
+    let on_its_own_line = |text| Part { own_line: true, text };
+    let mut parts = Vec::new();
+    parts.extend(circumstances.notice.as_ref().map(|notice| here(format!("{notice}."))));
+    parts.push(here(headline(view, circumstances, wall)));
+    if !matches!(view.state, State::Due(Wait::Efs { .. })) {
+        parts.extend(efs_trouble(view.efs, circumstances).map(|trouble| here(format!("{trouble}."))));
     }
     if view.state == State::Ended {
-        return text;
+        return parts;
     }
     if let Some(hold) = hold::longest(&circumstances.holds) {
-        let _ = write!(text, " {}", held(hold, wall));
+        parts.push(on_its_own_line(held(hold, wall)));
         if circumstances.holds.len() > 1 {
-            let _ = write!(text, " There are {} holds in all.", circumstances.holds.len());
+            parts.push(on_its_own_line(format!("There are {} holds in all.", circumstances.holds.len())));
         }
     }
     if circumstances.dry_run {
-        text.push_str(" Dry run: nothing is asked of AWS.");
+        parts.push(here("Dry run: nothing is asked of AWS.".to_owned()));
     }
     if let Some(trouble) = &circumstances.identity_trouble {
-        let _ = write!(text, " Nothing can be stopped yet, since instance metadata is not to be had: {trouble}.");
+        parts.push(here(format!("Nothing can be stopped yet, since instance metadata is not to be had: {trouble}.")));
     }
     if let (Some(refusal), false) =
         (&circumstances.permission_trouble, matches!(view.state, State::StopFailed { .. } | State::Stopping { .. }))
     {
-        let _ = write!(text, " {}", permission(refusal, circumstances.action));
+        parts.push(here(permission(refusal, circumstances.action)));
     }
     if let Some(trouble) = &circumstances.heartbeat_trouble {
-        let _ = write!(text, " Heartbeats are not written: {trouble}.");
+        parts.push(on_its_own_line(format!("Heartbeats are not written: {trouble}.")));
     }
-    for caution in circumstances.cautions.iter().filter_map(|caution| caution.text(circumstances.action)) {
-        let _ = write!(text, " {caution}");
-    }
-    text
+    let cautions = circumstances.cautions.iter().filter_map(|caution| caution.text(circumstances.action));
+    parts.extend(cautions.map(on_its_own_line));
+    parts
+}
+
+/// EC2 has said in advance that it will refuse the stop.
+#[must_use]
+pub fn will_be_refused(circumstances: &Circumstances) -> bool {
+    circumstances.permission_trouble.as_ref().is_some_and(|refusal| refusal.lasting)
 }
 
 /// A hold, in a sentence.
@@ -180,6 +201,11 @@ pub fn headline(view: &View, circumstances: &Circumstances, wall: Timestamp) -> 
                     };
                     format!("The {name} of {window} is over, but {trouble}; the {verb} waits {patience}.")
                 }
+                // Nobody who may know of a hold has been heard yet, right after the start.
+                Wait::Hold if circumstances.holds.is_empty() => format!(
+                    "The {name} of {window} is over, but the {verb} waits for the answer whether anybody holds this \
+                     instance."
+                ),
                 Wait::Hold => format!("The {name} of {window} is over, but the {verb} waits for the end of a hold."),
                 Wait::Reclaim => format!("The {name} of {window} is over; the {verb} is left to EC2."),
                 Wait::Joining => format!(
@@ -189,10 +215,12 @@ pub fn headline(view: &View, circumstances: &Circumstances, wall: Timestamp) -> 
                 Wait::Moment => format!("The {name} of {window} is over; the {verb} is next."),
             }
         }
-        State::Blind { why, lasting } => format!(
-            "Blind for {}: {why}. The clock stands still and nothing is stopped until the sockets can be seen again.",
-            in_words(*lasting)
-        ),
+        State::Blind { why, lasting } => {
+            let since = if lasting.as_secs() == 0 { String::new() } else { format!(" for {}", in_words(*lasting)) };
+            format!(
+                "Blind{since}: {why}. The clock stands still and nothing is stopped until the sockets can be seen again."
+            )
+        }
         State::Stopping { accepted: false } => format!("Nobody is there: about to ask EC2 to {verb} this instance."),
         State::Stopping { accepted: true } if circumstances.dry_run => {
             format!("EC2 would have been asked to {verb} this instance now.")
@@ -229,7 +257,12 @@ fn forecast(view: &View, circumstances: &Circumstances, wall: Timestamp) -> Stri
         }
         Some(left) => {
             let at = wall.checked_add(left).unwrap_or(wall).strftime("%H:%M UTC");
-            format!("this instance {action} in {} ({at})", in_words(left))
+            let (left, noun) = (in_words(left), noun(circumstances.action));
+            if will_be_refused(circumstances) {
+                format!("the {noun} is due in {left} ({at})")
+            } else {
+                format!("this instance {action} in {left} ({at})")
+            }
         }
         None => format!("this instance {action} when the window is over"),
     }

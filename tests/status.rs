@@ -120,7 +120,10 @@ fn a_hold_delays_the_stop_and_ends_by_itself() {
     until_screen(&agent, "but the stop waits for the end of a hold.");
     assert!(!agent.process.output().join("\n").contains(STOPPED));
     let shown = screen(&agent);
-    assert!(shown.contains("nightly backup (mc-idle hold)") && shown.contains("a hold delays it"), "{shown}");
+    assert!(
+        shown.contains("nightly backup; by mc-idle hold, until 20") && shown.contains("a hold delays it"),
+        "{shown}"
+    );
     agent.process.wait_for("No longer held: nightly backup.");
     agent.process.wait_for(STOPPED);
 }

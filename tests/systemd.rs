@@ -428,67 +428,6 @@ fn the_clock_starts_at_zero_after_a_stop() {
     assert!(idle_seconds(&machine.states()[1]) < before);
 }
 
-/// A window of seconds, nothing on EFS, and no AWS: when the time comes the stop is tried, and fails.
-fn short_window(machine: &Machine) {
-    machine.config(&format!("idle_minutes = 0.1\nefs.mount_point = \"\"\n{QUICK}"));
-    machine.server();
-}
-
-fn tried_to_stop(machine: &Machine) -> bool {
-    machine.states().iter().any(|line| line.state == "stopping")
-}
-
-#[test]
-fn a_backup_that_inhibits_the_shutdown_holds_for_as_long_as_it_runs() {
-    let Some(machine) = machine() else { return };
-    short_window(&machine);
-    machine.background(
-        "server-backup",
-        "exec systemd-inhibit --what=shutdown --who=cp --why=\"nightly backup\" sleep 1000",
-    );
-    machine.ok("systemctl start mc-idle");
-    let line = machine.until_state("due");
-    assert!(line.message.contains("waits for the end of a hold"), "{line:?}");
-    let screen = machine.ok("mc-idle status");
-    assert!(screen.contains("until it is let go: nightly backup (cp, process"), "{screen}");
-    assert!(!tried_to_stop(&machine), "{}", machine.story());
-    machine.ok("systemctl stop server-backup");
-    machine.until("the stop is tried", || tried_to_stop(&machine));
-}
-
-#[test]
-fn everybody_may_see_the_status_and_the_group_may_hold() {
-    let Some(machine) = machine() else { return };
-    short_window(&machine);
-    machine.ok("systemctl start mc-idle");
-    let nobody = "systemd-run --quiet --wait --pipe --property=User=nobody";
-    let screen = machine.ok(&format!("{nobody} mc-idle status"));
-    assert!(screen.contains("port 25565"), "{screen}");
-    let refused = machine.run(&format!("{nobody} mc-idle hold 1h --reason tournament"));
-    assert_eq!(refused.status.code(), Some(1));
-    assert!(text(&refused.stderr).contains("as root or as a member of the group mc-idle"), "{}", text(&refused.stderr));
-    let member = format!("{nobody} --property=SupplementaryGroups=mc-idle");
-    machine.ok(&format!("{member} mc-idle hold 1h --reason tournament"));
-    let line = machine.until_state("due");
-    assert!(line.message.contains("waits for the end of a hold"), "{line:?}");
-    // Not with a restart, but by the same member.
-    machine.ok("systemctl restart mc-idle");
-    machine.until("the new agent says its state", || machine.states().last().is_some_and(|line| line.state == "due"));
-    machine.ok(&format!("{member} mc-idle release"));
-    machine.until("the stop is tried", || tried_to_stop(&machine));
-}
-
-#[test]
-fn a_reload_says_what_has_changed() {
-    let Some(machine) = machine() else { return };
-    machine.config(QUICK);
-    machine.ok("systemctl start mc-idle");
-    machine.config(&format!("idle_minutes = 20\n{QUICK}"));
-    machine.ok("systemctl reload mc-idle");
-    let changed = "The configuration was read again: idle_minutes: 15 -> 20.";
-    machine.until("the journal says what", || machine.journal().iter().any(|entry| entry["MESSAGE"] == changed));
-}
-
 #[test]
 fn journalctl_explains_the_lines() {
     let Some(machine) = machine() else { return };

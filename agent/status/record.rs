@@ -50,6 +50,9 @@ pub struct Status {
     pub state: String,
     /// The sentence.
     pub why: String,
+    /// The part of it that nothing else here says.
+    #[serde(default)]
+    pub summary: String,
     /// The Minecraft ports.
     pub ports: Vec<u16>,
     /// Players; `null` when unknown.
@@ -164,6 +167,7 @@ impl Status {
             next_by_ms: millis(now.0 + settings.sample_interval * MISSED + Duration::from_secs(1)),
             state: view.state.word().to_owned(),
             why: sentence::sentence(&view, circumstances, wall),
+            summary: sentence::summary(&view, circumstances, wall),
             ports: settings.scope.ports.iter().copied().collect(),
             players: view.counts.map(|counts| counts.players),
             young: view.counts.map(|counts| counts.young),
@@ -172,7 +176,7 @@ impl Status {
             idle_seconds: view.running.map(|running| running.elapsed.as_secs()),
             window_seconds: view.window.map(|window| window.as_secs()),
             stop_at: stop_at(&view, &circumstances.holds, wall).map(rfc3339),
-            delayed_by: delayed_by(&view, &circumstances.holds),
+            delayed_by: delayed_by(&view, circumstances),
             holds: circumstances.holds.iter().map(|hold| hold_record(hold, wall)).collect(),
             efs: EfsRecord {
                 state: view.efs.word().to_owned(),
@@ -225,7 +229,7 @@ pub fn stop_at(view: &View, holds: &[Hold], wall: Timestamp) -> Option<Timestamp
     wall.checked_add(view.stop_in?.max(held)).ok()
 }
 
-fn delayed_by(view: &View, holds: &[Hold]) -> Option<String> {
+fn delayed_by(view: &View, circumstances: &Circumstances) -> Option<String> {
     match &view.state {
         State::Due(wait) => Some(
             match wait {
@@ -239,7 +243,8 @@ fn delayed_by(view: &View, holds: &[Hold]) -> Option<String> {
         ),
         State::StopFailed { .. } => Some("refusal".to_owned()),
         State::Blind { .. } => Some("blind".to_owned()),
-        State::Idle | State::NoServer if !holds.is_empty() => Some("hold".to_owned()),
+        State::Idle | State::NoServer if sentence::will_be_refused(circumstances) => Some("refusal".to_owned()),
+        State::Idle | State::NoServer if !circumstances.holds.is_empty() => Some("hold".to_owned()),
         _ => None,
     }
 }

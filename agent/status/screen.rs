@@ -47,7 +47,9 @@ fn body(status: &Status, style: Style, wall: Timestamp) -> String {
         _ => Colour::Plain,
     };
     let state = style.paint(colour, &format!("{:INDENT$}", status.state));
-    let _ = writeln!(screen, "{state}{}\n", wrap(&status.why, INDENT));
+    // An agent from before an upgrade has no summary.
+    let said = if status.summary.is_empty() { &status.why } else { &status.summary };
+    let _ = writeln!(screen, "{state}{}\n", wrap(said, INDENT));
     let mut line = |label: &str, text: &str| {
         let _ = writeln!(screen, "{label:INDENT$}{}", wrap(text, INDENT));
     };
@@ -87,13 +89,14 @@ fn bar(elapsed: u64, window: u64, clock: Option<&str>) -> String {
 }
 
 fn stop(status: &Status, wall: Timestamp) -> String {
-    let delay = match status.delayed_by.as_deref() {
-        Some("hold") => "; a hold delays it",
-        Some("efs") => "; EFS delays it",
-        Some("connection") => "; a connection that may be a player joining delays it",
-        Some("reclaim") => "; it is left to EC2",
-        Some("refusal") => "; it was refused, and is tried again",
-        Some("blind") => "; not while the sockets cannot be seen",
+    let delay = match (status.delayed_by.as_deref(), status.state.as_str()) {
+        (Some("hold"), "due") if status.holds.is_empty() => "; whether anybody holds is not known yet",
+        (Some("hold"), "due") => "; a hold delays it",
+        (Some("efs"), _) => "; EFS delays it",
+        (Some("connection"), _) => "; a connection that may be a player joining delays it",
+        (Some("reclaim"), _) => "; it is left to EC2",
+        (Some("refusal"), "stop-failed") => "; it was refused, and is tried again",
+        (Some("refusal"), _) => "; EC2 will refuse it",
         _ => "",
     };
     let when = match (&status.stop_at, status.state.as_str()) {
@@ -106,20 +109,26 @@ fn stop(status: &Status, wall: Timestamp) -> String {
         },
         (None, "stopping") => "now".to_owned(),
         (None, "due" | "stop-failed") => "due".to_owned(),
+        (None, "idle" | "no-server") if !status.holds.is_empty() => "when hold and window are over".to_owned(),
+        (None, "occupied") => "none while somebody plays".to_owned(),
+        (None, "blind") => "none while the sockets cannot be seen".to_owned(),
         (None, _) => "none".to_owned(),
     };
     format!("{when}{delay}")
 }
 
 fn hold_line(hold: &HoldRecord) -> String {
-    let source = match hold.source {
-        Source::Operator => "mc-idle hold",
-        Source::Inhibitor => "inhibitor lock",
-        Source::Ssh => "SSH session",
-        Source::Parameter => "hold.parameter",
+    let until = match hold.until.as_deref().map(str::parse::<Timestamp>) {
+        Some(Ok(until)) => until.strftime(", until %Y-%m-%d %H:%M UTC").to_string(),
+        _ => String::new(),
     };
-    let until = hold.until.as_deref().map_or_else(|| "until it is let go".to_owned(), |until| format!("until {until}"));
-    format!("{until}: {} ({source})", hold.reason)
+    let source = match hold.source {
+        Source::Operator => "by mc-idle hold",
+        Source::Inhibitor => "an inhibitor lock, which ends with its process",
+        Source::Ssh => "an SSH session, which ends with the logout",
+        Source::Parameter => "by hold.parameter",
+    };
+    format!("{}; {source}{until}", hold.reason)
 }
 
 fn efs(status: &Status) -> String {
@@ -135,18 +144,14 @@ fn efs(status: &Status) -> String {
 fn heartbeat(status: &Status, wall: Timestamp) -> String {
     let Some(parameter) = &status.heartbeat.parameter else { return "none is configured".to_owned() };
     let written = status.heartbeat.written_at.as_ref().and_then(|at| at.parse::<Timestamp>().ok());
-    let mut text = match written {
-        Some(at) => {
-            let ago = Duration::try_from(wall.duration_since(at)).unwrap_or_default();
-            format!("{parameter}, written {} ago", in_words(ago))
-        }
-        None if status.dry_run => format!("{parameter}, not written in a dry run"),
-        None => format!("{parameter}, not written yet"),
-    };
-    if let Some(error) = &status.heartbeat.error {
-        let _ = write!(text, "; {error}");
+    let written = written.map(|at| in_words(Duration::try_from(wall.duration_since(at)).unwrap_or_default()));
+    match (&status.heartbeat.error, written) {
+        (None, Some(ago)) => format!("{parameter}, written {ago} ago"),
+        (None, None) if status.dry_run => format!("{parameter}, not written in a dry run"),
+        (None, None) => format!("{parameter}, not written yet"),
+        (Some(error), Some(ago)) => format!("{parameter}, last written {ago} ago: {error}"),
+        (Some(error), None) => format!("{parameter}, not written: {error}"),
     }
-    text
 }
 
 fn instance(status: &Status) -> String {

@@ -2,6 +2,7 @@
 //! One container serves all tests of a file, one at a time; each starts from a freshly installed service.
 
 use std::collections::HashMap;
+use std::ffi::OsStr;
 use std::fs;
 use std::io::{BufRead as _, BufReader};
 use std::path::Path;
@@ -130,6 +131,13 @@ impl Machine {
         text(&output.stdout).trim().to_owned()
     }
 
+    /// A program of this machine, which is to run in the container's network: it listens and connects there.
+    pub(crate) fn in_its_network(&self, program: impl AsRef<OsStr>) -> Command {
+        let mut command = Command::new("nsenter");
+        command.args(["-t", &self.container.init, "-n"]).arg(program);
+        command
+    }
+
     pub(crate) fn write(&self, path: &str, content: &str) {
         let line = format!("mkdir -p $(dirname {path}) && cat >{path} <<'END'\n{content}\nEND\n");
         self.ok(&line);
@@ -141,6 +149,7 @@ impl Machine {
              systemctl start systemd-journald.socket systemd-journald-dev-log.socket systemd-journald
              systemctl stop 'player*' 'server*' 'silent*' 'beside*' 2>/dev/null
              systemctl stop mc-idle
+             rm -rf /run/mc-idle
              systemctl reset-failed
              umount -q /mnt/efs /home/minecraft/efs
              rm -rf /run/systemd/system/mc-idle.service.d /etc/mc-idle/config.d /etc/default/mc-idle /run/aws

@@ -1,8 +1,12 @@
-//! What the tests on a real systemd (`tests/systemd.rs`), on a real Docker (`tests/docker.rs`) and on a real NFS
-//! (`tests/nfs.rs`) share: where the trees of `setup.sh` are, and when a test may be skipped.
+//! What the tests on a real systemd (`tests/systemd*.rs`, `tests/screens.rs`), on a real Docker (`tests/docker.rs`) and on a
+//! real NFS (`tests/nfs.rs`) share: where the trees of `setup.sh` are, and when a test may be skipped.
 
 #[allow(dead_code, reason = "each test file uses a part of it, and the one without a container none")]
 pub(crate) mod container;
+#[allow(dead_code, reason = "each test file uses a part of it, and the ones without an AWS none")]
+pub(crate) mod lab;
+#[allow(dead_code, reason = "not each test file logs in")]
+pub(crate) mod ssh;
 
 use std::io::Write as _;
 use std::path::{Path, PathBuf};

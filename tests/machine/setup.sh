@@ -18,7 +18,7 @@ case $what in all | container | docker | vm) ;; *) echo "usage: $0 [container|do
 suite=$VERSION_CODENAME
 mkdir -p "$out"
 
-container_packages=systemd,systemd-sysv,dbus,udev,iproute2,procps,mount,busybox-static,ca-certificates
+container_packages=systemd,systemd-sysv,dbus,udev,iproute2,procps,mount,busybox-static,ca-certificates,openssh-server,openssh-client,libpam-systemd
 docker_packages=$container_packages,docker.io,iptables,podman,netavark,strace
 vm_packages=$container_packages,linux-image-cloud-amd64,kmod,nfs-common,nfs-kernel-server,nftables
 
