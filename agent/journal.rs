@@ -278,7 +278,8 @@ fn subscriber() -> Box<dyn Subscriber + Send + Sync> {
 
 /// Whether stderr is the stream that systemd has connected to the journal: `JOURNAL_STREAM` names its device and inode
 /// (systemd.exec(5)).
-fn stderr_is_journal() -> bool {
+#[must_use]
+pub fn stderr_is_journal() -> bool {
     let Ok(stream) = std::env::var("JOURNAL_STREAM") else { return false };
     rustix::fs::fstat(io::stderr().as_fd()).is_ok_and(|stat| stream == format!("{}:{}", stat.st_dev, stat.st_ino))
 }

@@ -22,7 +22,7 @@ use mc_idle::state_file::Keeper;
 use mc_idle::status::publisher::Publisher;
 use mc_idle::status::screen::{self, Style};
 use mc_idle::status::view_file::{self, Picture};
-use mc_idle::{check, logind, sentence, signals};
+use mc_idle::{check, journal, logind, sentence, signals};
 use tokio::runtime::{Builder, Runtime};
 use tokio::sync::{mpsc, watch};
 
@@ -57,7 +57,9 @@ fn abort_on_panic() {
 }
 
 fn refuse(error: &dyn std::error::Error, code: u8) -> ExitCode {
-    eprintln!("mc-idle: {}", chain(error));
+    // In the journal it is an error, as a line of the agent would be: systemd takes that from its head (sd-daemon(3)).
+    let grade = if journal::stderr_is_journal() { "<3>" } else { "" };
+    eprintln!("{grade}mc-idle: {}", chain(error));
     ExitCode::from(code)
 }
 
