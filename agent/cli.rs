@@ -52,6 +52,9 @@ pub enum Command {
         /// Check the configuration only.
         #[arg(long)]
         offline: bool,
+        /// Tell it as JSON, for scripts.
+        #[arg(long)]
+        json: bool,
     },
     /// Say how it is: who is connected, what counts, when the instance stops, and what delays that.
     Status {
@@ -78,6 +81,15 @@ pub enum Command {
     ProbeMount {
         /// The mount point.
         path: PathBuf,
+    },
+    /// Look for files server.properties in FOLDERS and below a mount: another helper that may hang in another's place.
+    #[command(name = crate::host::properties::HELPER, hide = true)]
+    ProbeProperties {
+        /// Folders to look in.
+        folders: Vec<PathBuf>,
+        /// The mount point.
+        #[arg(long)]
+        below: Option<PathBuf>,
     },
 }
 

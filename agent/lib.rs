@@ -17,7 +17,7 @@
 //! * [`announcer`]: what is told of all this, and when; [`sentence`]: what is so, in a sentence for a person.
 //! * [`journal`], [`terminal`], [`notify`]: how it is told to systemd's journal, to a terminal, and to systemd itself.
 //! * [`hold`]: who wants the instance to stay up, until when and why.
-//! * [`logind`]: inhibitor locks and SSH sessions, which hold too.
+//! * [`logind`]: inhibitor locks and SSH sessions, which hold too, asked over the [`bus`].
 //! * [`status`]: the picture that `mc-idle status` shows.
 //! * [`state_file`]: what lets the clocks survive a restart of the agent.
 //! * [`config`]: text files in, valid settings out.
@@ -30,6 +30,7 @@
 pub mod announcer;
 #[cfg(feature = "aws")]
 pub mod aws;
+pub mod bus;
 #[cfg(feature = "aws")]
 pub mod check;
 pub mod cli;

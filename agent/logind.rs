@@ -4,35 +4,30 @@
 
 use std::convert::Infallible;
 use std::future::{pending, poll_fn};
-use std::path::Path;
 use std::pin::Pin;
 use std::time::Duration;
 
-use serde::de::DeserializeOwned;
 use tokio::sync::watch;
 use tokio::time;
 use zbus::export::futures_core::Stream;
-use zbus::zvariant::DynamicType;
-use zbus::{Connection, Error, MatchRule, MessageStream, OwnedObjectPath, OwnedVariant, Result};
+use zbus::{Connection, Error, MatchRule, MessageStream, OwnedObjectPath, Result};
 
+use crate::bus::{self, Object, PATIENCE};
 use crate::clock::Clock;
 use crate::config::settings::HoldSettings;
 use crate::error::chain;
 use crate::hold::{Hold, Known, Source, tidy};
 
 const SERVICE: &str = "org.freedesktop.login1";
-const PATH: &str = "/org/freedesktop/login1";
-const MANAGER: &str = "org.freedesktop.login1.Manager";
+const MANAGER: Object<'_> =
+    Object { service: SERVICE, path: "/org/freedesktop/login1", interface: "org.freedesktop.login1.Manager" };
 const SESSION: &str = "org.freedesktop.login1.Session";
-const PROPERTIES: &str = "org.freedesktop.DBus.Properties";
 /// The time between two questions while logind says nothing.
 const AGAIN: Duration = Duration::from_secs(30);
 /// The time between two tries to reach it.
 const RETRY: Duration = Duration::from_secs(5);
 /// What comes in a burst is asked for once.
 const BURST: Duration = Duration::from_millis(100);
-/// How long an answer may take.
-const PATIENCE: Duration = Duration::from_secs(5);
 /// What was known holds for this long when no answer comes any more.
 const TRUST: Duration = Duration::from_mins(1);
 
@@ -47,7 +42,7 @@ pub async fn watch(mut settings: watch::Receiver<HoldSettings>, known: watch::Se
     let mut answered = clock.now();
     while !known.is_closed() {
         let ssh_sessions = settings.borrow_and_update().ssh_sessions;
-        let asked = if bus_is_there() {
+        let asked = if bus::is_there() {
             time::timeout(PATIENCE, ask(&mut bus, ssh_sessions)).await
         } else {
             Ok(Ok(Vec::new()))
@@ -84,7 +79,7 @@ impl Bus {
     async fn connect() -> Result<Self> {
         let connection = Connection::system().await?;
         let rule =
-            MatchRule::builder().msg_type(zbus::message::Type::Signal).sender(SERVICE).path_namespace(PATH).build()?;
+            MatchRule::builder().msg_type(zbus::message::Type::Signal).sender(SERVICE).path_namespace(MANAGER.path).build()?;
         let signals = MessageStream::for_match_rule(rule, &connection, None).await?;
         Ok(Bus { connection, signals })
     }
@@ -115,11 +110,6 @@ async fn meanwhile<T>(signals: &mut MessageStream, work: impl Future<Output = T>
     }
 }
 
-/// Without a bus there is no logind, and so no lock.
-fn bus_is_there() -> bool {
-    std::env::var_os("DBUS_SYSTEM_BUS_ADDRESS").is_some() || Path::new("/run/dbus/system_bus_socket").exists()
-}
-
 fn tell(known: &watch::Sender<Known>, latest: Known) {
     known.send_if_modified(|current| {
         let changed = *current != latest;
@@ -137,10 +127,10 @@ async fn ask(bus: &mut Option<Bus>, ssh_sessions: bool) -> Result<Vec<Hold>> {
 }
 
 async fn holds(bus: &Connection, ssh_sessions: bool) -> Result<Vec<Hold>> {
-    let inhibitors: Vec<Inhibitor> = call(bus, PATH, MANAGER, "ListInhibitors", &()).await?;
+    let inhibitors: Vec<Inhibitor> = bus::call(bus, MANAGER, "ListInhibitors", &()).await?;
     let mut holds: Vec<Hold> = inhibitors.iter().filter_map(hold_of).collect();
     if ssh_sessions {
-        let sessions: Vec<Session> = call(bus, PATH, MANAGER, "ListSessions", &()).await?;
+        let sessions: Vec<Session> = bus::call(bus, MANAGER, "ListSessions", &()).await?;
         for (_, _, user, _, path) in sessions {
             if is_ssh(bus, &path).await? {
                 let reason = tidy(&format!("{user} is logged in"));
@@ -153,36 +143,45 @@ async fn holds(bus: &Connection, ssh_sessions: bool) -> Result<Vec<Hold>> {
 }
 
 /// A lock that blocks a shutdown, or the machine's being idle, holds.
-fn hold_of((what, who, why, mode, uid, pid): &Inhibitor) -> Option<Hold> {
-    let blocks = mode == "block" && what.split(':').any(|what| matches!(what, "shutdown" | "idle"));
-    let reason = || tidy(&format!("{why} ({who}, process {pid}, user {uid})"));
-    blocks.then(|| Hold { source: Source::Inhibitor, reason: reason(), left: None })
+fn hold_of(lock: &Inhibitor) -> Option<Hold> {
+    blocks(lock, &["shutdown", "idle"]).then(|| Hold { source: Source::Inhibitor, reason: reason(lock), left: None })
+}
+
+fn blocks((what, _, _, mode, ..): &Inhibitor, any_of: &[&str]) -> bool {
+    mode == "block" && what.split(':').any(|what| any_of.contains(&what))
+}
+
+fn reason((_, who, why, _, uid, pid): &Inhibitor) -> String {
+    tidy(&format!("{why} ({who}, process {pid}, user {uid})"))
 }
 
 /// A session that is gone by now is none.
 async fn is_ssh(bus: &Connection, path: &OwnedObjectPath) -> Result<bool> {
-    let property = async |name: &str| -> Result<Option<String>> {
-        match call::<OwnedVariant>(bus, path, PROPERTIES, "Get", &(SESSION, name)).await {
-            Ok(value) => Ok(String::try_from(value).ok()),
-            Err(Error::MethodError(..)) => Ok(None),
-            Err(error) => Err(error),
-        }
-    };
-    let service = property("Service").await?;
-    let state = property("State").await?;
-    let class = property("Class").await?;
+    let session = Object { service: SERVICE, path: path.as_str(), interface: SESSION };
+    let service: Option<String> = bus::property(bus, session, "Service").await?;
+    let state: Option<String> = bus::property(bus, session, "State").await?;
+    let class: Option<String> = bus::property(bus, session, "Class").await?;
     Ok(service.as_deref() == Some("sshd") && class.as_deref() == Some("user") && state.as_deref() != Some("closing"))
 }
 
-async fn call<T: DeserializeOwned + zbus::zvariant::Type>(
-    bus: &Connection,
-    path: &str,
-    interface: &str,
-    method: &str,
-    arguments: &(impl serde::Serialize + DynamicType),
-) -> Result<T> {
-    let reply = bus.call_method(Some(SERVICE), path, Some(interface), method, arguments).await?;
-    reply.body().deserialize()
+/// What comes of a press of the power button, which is what EC2's stop is to the machine.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct PowerButton {
+    /// What logind does then: `HandlePowerKey=` of logind.conf(5).
+    pub action: String,
+    /// Who keeps it from doing that.
+    pub blocked_by: Vec<String>,
+}
+
+/// Asks what comes of a press of the power button.
+///
+/// # Errors
+/// logind is not there, or does not answer.
+pub async fn power_button(bus: &Connection) -> Result<PowerButton> {
+    let action = bus::property(bus, MANAGER, "HandlePowerKey").await?.ok_or(Error::InvalidReply)?;
+    let inhibitors: Vec<Inhibitor> = bus::call(bus, MANAGER, "ListInhibitors", &()).await?;
+    let blocked_by = inhibitors.iter().filter(|lock| blocks(lock, &["handle-power-key"])).map(reason).collect();
+    Ok(PowerButton { action, blocked_by })
 }
 
 #[cfg(test)]

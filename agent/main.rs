@@ -7,6 +7,9 @@ use std::time::Duration;
 
 use clap::Parser;
 use mc_idle::aws::scout::Scout;
+use mc_idle::check::finding::{Check, Finding};
+use mc_idle::check::teller::{Form, Teller};
+use mc_idle::check::{self, Subject};
 use mc_idle::cli::{Arguments, Command, EXIT_CONFIG, EXIT_FAILED, EXIT_INTERNAL};
 use mc_idle::clock::{self, Clock};
 use mc_idle::cloud::DryRun;
@@ -14,7 +17,7 @@ use mc_idle::config::{self, Settings};
 use mc_idle::error::chain;
 use mc_idle::heartbeat::writer;
 use mc_idle::hold::{self, HoldSources, Known, RemoteKnown};
-use mc_idle::host::{ThisHost, probe};
+use mc_idle::host::{ThisHost, probe, properties};
 use mc_idle::journal::{Journal, Scribe};
 use mc_idle::notify::Systemd;
 use mc_idle::service::{Service, World};
@@ -22,7 +25,7 @@ use mc_idle::state_file::Keeper;
 use mc_idle::status::publisher::Publisher;
 use mc_idle::status::screen::{self, Style};
 use mc_idle::status::view_file::{self, Picture};
-use mc_idle::{check, journal, logind, sentence, signals};
+use mc_idle::{journal, logind, sentence, signals};
 use tokio::runtime::{Builder, Runtime};
 use tokio::sync::{mpsc, watch};
 
@@ -36,14 +39,14 @@ fn main() -> ExitCode {
             Ok(settings) => run(settings, config, dry_run),
             Err(error) => refuse(&error, EXIT_CONFIG),
         },
-        Command::Check { config, offline } => match config::load(config.as_deref()) {
-            Ok(settings) => check(&settings, offline),
-            Err(error) => refuse(&error, EXIT_CONFIG),
-        },
+        Command::Check { config, offline, json } => {
+            check(config.as_deref(), offline, if json { Form::Json } else { Form::Lines })
+        }
         Command::Status { json, watch } => status(json, watch),
         Command::Hold { duration, reason } => hold(duration, &reason),
         Command::Release => release(),
         Command::ProbeMount { path } => probe::helper(&path),
+        Command::ProbeProperties { folders, below } => properties::helper(&folders, below.as_deref(), io::stdout()),
     }
 }
 
@@ -141,29 +144,37 @@ async fn serve(settings: Settings, config: Option<PathBuf>, dry_run: bool, journ
     Ok(())
 }
 
-fn check(settings: &Settings, offline: bool) -> ExitCode {
-    println!("ok      configuration");
-    if offline {
-        return ExitCode::SUCCESS;
-    }
-    let checked = runtime().and_then(|runtime| {
-        let (mut host, helper, mut out) = (this_host(), own_program(), io::stdout());
-        let well = runtime.block_on(check::run(
-            settings,
-            &mut host,
-            &helper,
-            in_heartbeat(boot_id()),
-            clock::wall(),
-            &mut out,
-        ));
-        runtime.shutdown_background();
-        well
-    });
-    match checked {
+fn check(config: Option<&Path>, offline: bool, form: Form) -> ExitCode {
+    let mut teller = Teller::new(io::stdout(), form);
+    let loaded = config::load(config);
+    let told = match &loaded {
+        Ok(settings) => teller
+            .tell(Finding::ok(Check::Configuration, ""))
+            .and_then(|()| if offline { Ok(()) } else { check_online(settings, &mut teller) }),
+        Err(error) if form == Form::Json => teller.tell(Finding::failed(Check::Configuration, chain(error))),
+        Err(error) => return refuse(error, EXIT_CONFIG),
+    };
+    match told.and_then(|()| teller.end()) {
+        Err(error) => refuse(&error, EXIT_INTERNAL),
+        Ok(_) if loaded.is_err() => ExitCode::from(EXIT_CONFIG),
         Ok(true) => ExitCode::SUCCESS,
         Ok(false) => ExitCode::from(EXIT_FAILED),
-        Err(error) => refuse(&error, EXIT_INTERNAL),
     }
+}
+
+fn check_online(settings: &Settings, teller: &mut Teller<impl Write>) -> io::Result<()> {
+    let runtime = runtime()?;
+    let subject = Subject {
+        settings,
+        host: &mut this_host(),
+        proc: Path::new("/proc"),
+        helper: &own_program(),
+        boot_id: in_heartbeat(boot_id()),
+        wall: clock::wall(),
+    };
+    let told = runtime.block_on(check::run(subject, teller));
+    runtime.shutdown_background();
+    told
 }
 
 fn status(json: bool, watch: bool) -> ExitCode {

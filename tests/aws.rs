@@ -13,8 +13,9 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 use jiff::Timestamp;
 use serde_json::{Value, json};
 use support::agent::{Agent, Silent, settings};
+use support::check::check;
 use support::lab::{self, Call, Lab, states};
-use support::{Config, Process, mc_idle, wait_until};
+use support::wait_until;
 
 /// A window that no test waits for.
 const LONG: f64 = 900.0;
@@ -391,31 +392,14 @@ fn a_heartbeat_is_small_and_flat_and_names_no_peer_and_the_last_one_says_ended()
     assert_eq!(lab.parameter("/servers/one/instance-id"), [json!(lab.instance_id)]);
 }
 
-/// `mc-idle check`: its exit code and its lines.
-fn check(text: &str, prepare: impl FnOnce(&mut Command)) -> (Option<i32>, Vec<String>) {
-    let config = Config::new(text);
-    let mut command = mc_idle();
-    command.arg("check").arg("--config").arg(config.path());
-    prepare(&mut command);
-    let mut process = Process::start(&mut command);
-    let code = process.wait().code();
-    // The last line may still be on its way from the pipe.
-    process.wait_for(" listener: ");
-    (code, process.output())
-}
-
-fn says(lines: &[String], mark: &str, text: &str) -> bool {
-    lines.iter().any(|line| line.starts_with(mark) && line.contains(text))
-}
-
 #[test]
 fn check_passes_when_a_stop_would_work_and_stops_nothing() {
     skip_unless!(lab::installed(), lab::NEEDS);
     let lab = Lab::start();
-    let (code, lines) = check(&settings(Silent::start().port, LONG, &[]), |command| lab.attach(command));
-    assert_eq!(code, Some(0), "{lines:#?}");
-    assert!(lines.iter().all(|line| line.starts_with("ok ")), "{lines:#?}");
-    assert!(says(&lines, "ok", &lab.instance_id) && says(&lines, "ok", "ec2:StopInstances"), "{lines:#?}");
+    lab.faults(&json!([lab::narrow_role()]));
+    let checked = check(&settings(Silent::start().port, LONG, &[]), |command| lab.attach(command));
+    assert_eq!((checked.code, checked.marked("FAILED")), (Some(0), vec![]), "{checked:#?}");
+    assert!(checked.says("ok", &lab.instance_id) && checked.says("ok", "ec2:StopInstances"), "{checked:#?}");
     assert_eq!(lab.heartbeats().len(), 1);
     assert_eq!((lab.stops().len(), lab.state().as_str()), (0, "running"));
 }
@@ -428,18 +412,20 @@ fn check_fails_with_a_line_for_each_thing_that_is_missing() {
         {"action": "StopInstances", "code": "UnauthorizedOperation"},
         {"action": "PutParameter", "code": "AccessDeniedException"},
     ]));
-    let (code, lines) = check(&settings(Silent::start().port, LONG, &[]), |command| lab.attach(command));
-    assert_eq!(code, Some(1), "{lines:#?}");
-    assert!(says(&lines, "FAILED", "allow ec2:StopInstances on this instance"), "{lines:#?}");
-    assert!(says(&lines, "FAILED", "allow ssm:PutParameter on /mc-idle/"), "{lines:#?}");
-    assert!(says(&lines, "ok", "listener"), "what works is told as well: {lines:#?}");
+    let checked = check(&settings(Silent::start().port, LONG, &[]), |command| lab.attach(command));
+    assert_eq!(checked.code, Some(1), "{checked:#?}");
+    assert!(checked.says("FAILED", "allow ec2:StopInstances on this instance"), "{checked:#?}");
+    assert!(checked.says("FAILED", "allow ssm:PutParameter on /mc-idle/"), "{checked:#?}");
+    assert!(checked.says("ok", "listener"), "what works is told as well: {checked:#?}");
 
-    lab.faults(&json!([]));
+    lab.faults(&json!([lab::narrow_role()]));
     let free_port = std::net::TcpListener::bind(("127.0.0.1", 0)).unwrap().local_addr().unwrap().port();
-    let (code, lines) = check(&settings(free_port, LONG, &[]), |command| lab.attach(command));
-    assert_eq!(code, Some(1), "{lines:#?}");
-    let failed: Vec<&String> = lines.iter().filter(|line| line.starts_with("FAILED")).collect();
-    assert!(matches!(failed.as_slice(), [line] if line.contains("nothing listens on")), "{lines:#?}");
+    let checked = check(&settings(free_port, LONG, &[]), |command| lab.attach(command));
+    assert_eq!(checked.code, Some(1), "{checked:#?}");
+    assert!(
+        matches!(checked.marked("FAILED").as_slice(), [line] if line.contains("nothing listens on")),
+        "{checked:#?}"
+    );
 }
 
 #[test]
@@ -451,15 +437,16 @@ fn check_fails_when_aws_cannot_be_reached() {
         command.env("AWS_ENDPOINT_URL", url).env("AWS_EC2_METADATA_SERVICE_ENDPOINT", url);
     };
     let port = Silent::start().port;
-    let (code, lines) = check(&settings(port, LONG, &[]), nowhere);
-    assert_eq!(code, Some(1), "{lines:#?}");
-    assert!(says(&lines, "FAILED", "instance metadata"), "{lines:#?}");
-    assert!(says(&lines, "not run", "permission to stop"), "{lines:#?}");
+    let checked = check(&settings(port, LONG, &[]), nowhere);
+    assert_eq!(checked.code, Some(1), "{checked:#?}");
+    assert!(checked.says("FAILED", "instance metadata"), "{checked:#?}");
+    assert!(checked.says("not run", "permission to stop"), "{checked:#?}");
 
-    let (code, lines) = check(&settings(port, LONG, &[IDENTITY]), nowhere);
-    assert_eq!(code, Some(1), "{lines:#?}");
-    assert!(says(&lines, "FAILED", "permission to stop: EC2 did not answer"), "{lines:#?}");
-    assert!(says(&lines, "FAILED", "permission to write the heartbeat: SSM did not answer"), "{lines:#?}");
+    let checked = check(&settings(port, LONG, &[IDENTITY]), nowhere);
+    assert_eq!(checked.code, Some(1), "{checked:#?}");
+    assert!(checked.says("FAILED", "permission to stop: EC2 did not answer"), "{checked:#?}");
+    assert!(checked.says("FAILED", "permission to write the heartbeat: SSM did not answer"), "{checked:#?}");
+    assert!(checked.says("not run", "clock: EC2 has not told its time"), "{checked:#?}");
 }
 
 #[test]

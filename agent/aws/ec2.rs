@@ -8,9 +8,11 @@ use aws_credential_types::provider::{ProvideCredentials, SharedCredentialsProvid
 use aws_sdk_ec2::Client;
 use aws_sdk_ec2::config::Builder;
 use aws_sdk_ec2::error::{ProvideErrorMetadata, SdkError};
+use jiff::SignedDuration;
 
 use super::clients;
 use super::refusal;
+use super::skew::Skew;
 use crate::config::settings::StopAction;
 use crate::error::chain;
 use crate::idle::Clearance;
@@ -28,6 +30,18 @@ pub struct Ec2 {
     client: Client,
     credentials: Option<SharedCredentialsProvider>,
     instance_id: String,
+    skew: Skew,
+}
+
+/// What EC2 says of an action on an instance that is not the own one.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Elsewhere {
+    /// It is refused.
+    Refused,
+    /// It is allowed: the role is too wide.
+    Allowed,
+    /// Neither; the text says what came instead.
+    Open(String),
 }
 
 impl Ec2 {
@@ -38,6 +52,7 @@ impl Ec2 {
             client: clients::ec2(config),
             credentials: config.credentials_provider(),
             instance_id: identity.instance_id.clone(),
+            skew: Skew::default(),
         }
     }
 
@@ -63,11 +78,24 @@ impl Ec2 {
         }
     }
 
-    /// Whether `action` would be allowed on other instances too. An answer that the instance does not exist leaves it
+    /// By how much EC2's clock is ahead of this machine's; `None` while no answer has told its time.
+    #[must_use]
+    pub fn clock_ahead(&self) -> Option<SignedDuration> {
+        self.skew.ahead()
+    }
+
+    /// Asks whether `action` would be allowed on other instances too. An answer that the instance does not exist leaves it
     /// open: it is not documented whether EC2 looks at the permission first.
-    pub async fn dry_run_on_another(&self, action: StopAction, credentials: Credentials) -> bool {
-        let answer = self.send(NO_INSTANCE, action, true, credentials).await;
-        matches!(answer, Err(Failure::Code { code, .. }) if code == WOULD_SUCCEED)
+    pub async fn dry_run_on_another(&self, action: StopAction, credentials: Credentials) -> Elsewhere {
+        match self.send(NO_INSTANCE, action, true, credentials).await {
+            Err(Failure::Code { code, .. }) if code == WOULD_SUCCEED => Elsewhere::Allowed,
+            Err(Failure::Code { code, .. }) if refusal::is_no_permission(&code) => Elsewhere::Refused,
+            Err(Failure::Code { code, .. }) if code.starts_with("InvalidInstanceID") => {
+                Elsewhere::Open(format!("EC2 answered {code} for {NO_INSTANCE}, whether that would be allowed or not"))
+            }
+            Err(failure) => Elsewhere::Open(failure.refusal(action, NO_INSTANCE).text),
+            Ok(()) => Elsewhere::Open("what answered in EC2's place does not know dry runs".to_owned()),
+        }
     }
 
     /// Asks for `action`, once.
@@ -97,13 +125,15 @@ impl Ec2 {
         match action {
             StopAction::Terminate => {
                 let call = self.client.terminate_instances().instance_ids(instance_id).set_dry_run(dry_run);
-                call.customize().config_override(with).send().await.map(drop).map_err(Failure::from)
+                let call = call.customize().config_override(with).interceptor(self.skew.clone());
+                call.send().await.map(drop).map_err(Failure::from)
             }
             StopAction::Stop | StopAction::Hibernate => {
                 let hibernate = (action == StopAction::Hibernate).then_some(true);
                 let call = self.client.stop_instances().instance_ids(instance_id).set_dry_run(dry_run);
                 let call = call.set_hibernate(hibernate);
-                call.customize().config_override(with).send().await.map(drop).map_err(Failure::from)
+                let call = call.customize().config_override(with).interceptor(self.skew.clone());
+                call.send().await.map(drop).map_err(Failure::from)
             }
         }
     }

@@ -6,6 +6,7 @@
 //! * [`clients`]: the SDK's clients, none of which waits without end.
 //! * [`ec2`]: the stop and its dry run.
 //! * [`refusal`]: what an error code of EC2 means and what to change.
+//! * [`skew`]: how far AWS's clock is from this machine's.
 //! * [`ssm`]: where heartbeats go.
 //! * [`remote_hold`]: a parameter that keeps the instance up.
 
@@ -16,4 +17,5 @@ pub mod place;
 pub mod refusal;
 pub mod remote_hold;
 pub mod scout;
+pub mod skew;
 pub mod ssm;

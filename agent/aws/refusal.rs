@@ -6,14 +6,20 @@ use crate::idle::rule::Refusal;
 /// The longest part of a foreign message that is passed on, in characters.
 const MESSAGE_LONGEST: usize = 160;
 
+/// Whether the error `code` says that the role's policy does not allow it. `AccessDenied` is what some stand-ins for EC2
+/// say.
+#[must_use]
+pub fn is_no_permission(code: &str) -> bool {
+    matches!(code, "UnauthorizedOperation" | "AccessDenied")
+}
+
 /// What EC2's error `code` means for `action` on `instance_id`; `message` is what EC2 says, if it answered at all.
 #[must_use]
 pub fn by_code(code: &str, message: Option<&str>, action: StopAction, instance_id: &str) -> Refusal {
     let lasting = |advice: String| Refusal { lasting: true, text: format!("EC2 answered {code}: {advice}") };
     let passing = |advice: &str| Refusal { lasting: false, text: format!("EC2 answered {code}: {advice}") };
     match code {
-        // AccessDenied is what some stand-ins for EC2 say.
-        "UnauthorizedOperation" | "AccessDenied" => {
+        _ if is_no_permission(code) => {
             lasting(format!("allow {} on this instance in the policy of its role", action.permission()))
         }
         "OperationNotPermitted" => lasting(match action {

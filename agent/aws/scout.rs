@@ -6,7 +6,7 @@ use aws_credential_types::Credentials;
 use tokio::sync::{mpsc, watch};
 use tokio::time;
 
-use super::ec2::Ec2;
+use super::ec2::{Ec2, Elsewhere};
 use super::ssm::Parameters;
 use super::{clients, imds, place, refusal, remote_hold};
 use crate::cloud::{Cloud, News};
@@ -141,7 +141,7 @@ async fn ask_permission(ec2: &Ec2, action: StopAction, news: &mpsc::UnboundedSen
             .unwrap_or_else(|_| Err(refusal::no_credentials("their source does not answer")));
         let (answer, others) = match credentials {
             Ok(credentials) => match ec2.dry_run(action, credentials.clone()).await {
-                Ok(()) => (Ok(()), ec2.dry_run_on_another(action, credentials).await),
+                Ok(()) => (Ok(()), ec2.dry_run_on_another(action, credentials).await == Elsewhere::Allowed),
                 refused => (refused, false),
             },
             Err(refusal) => (Err(refusal), false),

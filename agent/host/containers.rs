@@ -180,7 +180,7 @@ impl Containers {
     }
 }
 
-fn processes(proc: &Path) -> Result<Vec<PathBuf>, ContainersError> {
+pub(super) fn processes(proc: &Path) -> Result<Vec<PathBuf>, ContainersError> {
     let unreadable = |source| ContainersError::Unreadable { path: proc.to_owned(), source };
     let mut processes = Vec::new();
     for entry in proc.read_dir().map_err(unreadable)? {
@@ -194,12 +194,12 @@ fn processes(proc: &Path) -> Result<Vec<PathBuf>, ContainersError> {
 
 /// The inode number of its table of sockets: the kernel has one such file for each network namespace. `None`: the process
 /// has ended, or may not be seen.
-fn namespace(process: &Path) -> Result<Option<u64>, ContainersError> {
+pub(super) fn namespace(process: &Path) -> Result<Option<u64>, ContainersError> {
     let path = process.join("net/tcp");
     unless_gone(std::fs::metadata(&path), path).map(|metadata| metadata.map(|metadata| metadata.ino()))
 }
 
-fn in_a_container(process: &Path) -> Result<bool, ContainersError> {
+pub(super) fn in_a_container(process: &Path) -> Result<bool, ContainersError> {
     let path = process.join("cgroup");
     let groups = unless_gone(std::fs::read(&path), path)?.unwrap_or_default();
     Ok(names_a_container(&groups))

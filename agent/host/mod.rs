@@ -4,6 +4,8 @@
 //! * [`row`]: one row of such a table.
 //! * [`containers`]: the tables of containers, which have networks of their own.
 //! * [`published`]: what a port means that a container's engine listens on.
+//! * [`server`]: where a server runs, and which processes are its own.
+//! * [`properties`]: what `server.properties` says.
 //! * [`netlink`]: the same question put to the kernel by another way, the second witness.
 //! * [`mountinfo`]: is EFS mounted?
 //! * [`probe`]: does it answer?
@@ -12,8 +14,10 @@ pub mod containers;
 pub mod mountinfo;
 pub mod netlink;
 pub mod probe;
+pub mod properties;
 pub mod published;
 pub mod row;
+pub mod server;
 pub mod tables;
 
 use std::collections::BTreeSet;

@@ -45,6 +45,22 @@ pub enum PublishedError {
     },
 }
 
+/// Where servers listen on the Minecraft ports.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Place {
+    /// On the host itself.
+    pub on_the_host: bool,
+    /// In a container.
+    pub in_a_container: bool,
+}
+
+/// Tells a server from a proxy that publishes the port of one.
+#[must_use]
+pub fn place(host: &Tables, containers: &Containers) -> Place {
+    let is_a_proxy = |listener: &Listener| containers.may_publish(*listener, &host.listeners);
+    Place { on_the_host: !host.listeners.iter().all(is_a_proxy), in_a_container: containers.seen.listener }
+}
+
 /// What `host` shows together with what is known of the containers.
 ///
 /// # Errors
@@ -62,11 +78,10 @@ pub fn weigh(
     };
     let is_a_proxy = |listener: &Listener| containers.may_publish(*listener, &host.listeners);
     let published = host.listeners.iter().any(is_a_proxy);
-    let server_on_the_host = !host.listeners.iter().all(is_a_proxy);
-    let server_inside = containers.seen.listener;
+    let Place { on_the_host, in_a_container } = place(host, containers);
     let ports = || scope.in_words();
     let counted = if scope.containers { both(&host.seen, &containers.seen) } else { host.seen.clone() };
-    match (server_on_the_host, server_inside) {
+    match (on_the_host, in_a_container) {
         (true, _) => Ok(counted),
         (false, true) if scope.containers => Ok(counted),
         (false, true) => Err(PublishedError::NotToBeLookedAt { ports: ports() }),

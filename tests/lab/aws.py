@@ -17,6 +17,8 @@ What a test can ask and set (JSON both ways):
     GET  /lab/heartbeats?name=NAME   all values written to that parameter, oldest first, decoded (no name: all parameters)
     POST /lab/power {"state": "running"}     or "stopped", "terminated": as if by an operator; leaves no call behind
     POST /lab/metadata {"path": P, "value": V}     what /latest/meta-data/P answers: "spot/instance-action", say; null: 404
+    POST /lab/clock {"ahead_seconds": N}           sets AWS's clock ahead of this machine's (below 0: behind); as AWS does,
+                                     it refuses requests that were signed more than five minutes away from its time
     POST /lab/parameter {"name": N, "value": V}    sets a parameter (a remote hold, say); value null deletes it
     GET, POST, DELETE /lab/faults    the rules below; POST replaces them all, [] or DELETE clears and frees hung calls
 
@@ -62,6 +64,8 @@ import sys
 import threading
 import time
 import uuid
+from datetime import datetime, timezone
+from email.utils import formatdate
 from io import BytesIO
 from urllib.error import HTTPError
 from urllib.parse import parse_qs, parse_qsl
@@ -82,6 +86,7 @@ ROLE = "mc-idle-lab"
 TOKEN_HEADER = "X-aws-ec2-metadata-token"
 TTL_HEADER = "X-aws-ec2-metadata-token-ttl-seconds"
 CREDENTIALS_LIVE_SECONDS = 6 * 3600
+SIGNATURE_LIVES_SECONDS = 300
 
 # Code: (status, message); messages as AWS words them where that is known.
 KNOWN_ERRORS = {
@@ -104,6 +109,7 @@ KNOWN_ERRORS = {
     "DryRunOperation": (412, "Request would have succeeded, but DryRun flag is set."),
     "ThrottlingException": (400, "Rate exceeded"),
     "TooManyUpdates": (400, "There are concurrent updates for a resource that supports one update at a time."),
+    "InvalidSignatureException": (400, "Signature expired, or not yet current"),
     "AccessDeniedException": (400, "User is not authorized to perform: ssm:PutParameter"),
     "InternalServerError": (500, "An error occurred on the server side."),
     "ServiceUnavailable": (503, "The service is unavailable."),
@@ -264,6 +270,7 @@ class Lab:
         self.metadata = Metadata(self.instance_id, region, imds_delay_seconds)
         self.faults = Faults()
         self.calls = []
+        self.ahead_seconds = 0
         self.moto = DomainDispatcherApplication(create_backend_app)
 
     def __call__(self, environ, start_response):
@@ -297,10 +304,22 @@ class Lab:
         call = {"at": time.time(), "service": service, "action": action, "params": params,
                 "access_key": access_key, "status": None, "injected": None}
         self.calls.append(call)
-        answer = self.fault(request, service, action, params, call) or self.to_moto(request)
+        answer = self.too_skewed(request, service, call) or self.fault(request, service, action, params, call)
+        answer = answer or self.to_moto(request)
         if not isinstance(answer, Silence):
             call["status"] = answer.status_code
+            answer.headers["Date"] = formatdate(self.now(), usegmt=True)
         return answer
+
+    def now(self):
+        return time.time() + self.ahead_seconds
+
+    def too_skewed(self, request, service, call):
+        signed = datetime.strptime(request.headers["X-Amz-Date"], "%Y%m%dT%H%M%SZ").replace(tzinfo=timezone.utc)
+        if abs(self.now() - signed.timestamp()) <= SIGNATURE_LIVES_SECONDS:
+            return None
+        call["injected"] = {"ec2": "AuthFailure", "ssm": "InvalidSignatureException"}[service]
+        return error_response(service, call["injected"], None, None, self.instance_id)
 
     def to_moto(self, request):
         return Response.from_app(self.moto, request.environ, buffered=True)
@@ -355,6 +374,9 @@ class Lab:
                 }[sent["state"]]
                 change([self.instance_id])
                 return self.state()
+            case "POST", "clock":
+                self.ahead_seconds = sent["ahead_seconds"]
+                return sent
             case "POST", "parameter":
                 if sent["value"] is None:
                     self.ssm.delete_parameter(sent["name"])

@@ -118,6 +118,11 @@ impl Lab {
         let _: Value = self.ask("POST", "metadata", &serde_json::json!({"path": path, "value": value}).to_string());
     }
 
+    /// Sets AWS's clock ahead of this machine's.
+    pub fn clock_ahead(&self, seconds: i64) {
+        let _: Value = self.ask("POST", "clock", &serde_json::json!({"ahead_seconds": seconds}).to_string());
+    }
+
     /// Puts `rules` in the place of all fault rules.
     pub fn faults(&self, rules: &Value) {
         let _: Value = self.ask("POST", "faults", &rules.to_string());
@@ -133,6 +138,11 @@ impl Lab {
         assert!(head.contains(" 200 "), "{page}: {answer}");
         serde_json::from_str(content).unwrap()
     }
+}
+
+/// A rule that makes the role what it should be: it may stop no other instance. moto lets every dry run pass.
+pub fn narrow_role() -> Value {
+    serde_json::json!({"instance_id": "i-00000000000000000", "code": "UnauthorizedOperation"})
 }
 
 /// The states that `heartbeats` went through.

@@ -9,6 +9,7 @@
 )]
 
 pub mod agent;
+pub mod check;
 pub mod ec2;
 pub mod lab;
 pub mod notify;
