@@ -170,7 +170,8 @@ fn a_termination_needs_a_permission_of_its_own() {
 fn without_metadata_or_credentials_what_hangs_on_them_is_not_run() {
     skip_unless!(lab::installed(), lab::NEEDS);
     let world = World::new();
-    let checked = world.check_with(&[json!({"service": "imds", "status": 500})]);
+    let no_id = json!({"service": "imds", "action": "meta-data/instance-id", "status": 500});
+    let checked = world.check_with(&[no_id]);
     assert_only_failure(&checked, "instance metadata", "HTTP status 500; off EC2, set aws.region and aws.instance_id");
     for name in ["credentials", "clock", "permission to stop", "other instances", "permission to write the heartbeat"] {
         assert!(checked.line(name).starts_with("not run "), "{checked:#?}");

@@ -65,7 +65,6 @@ import threading
 import time
 import uuid
 from datetime import datetime, timezone
-from email.utils import formatdate
 from io import BytesIO
 from urllib.error import HTTPError
 from urllib.parse import parse_qs, parse_qsl
@@ -308,7 +307,6 @@ class Lab:
         answer = answer or self.to_moto(request)
         if not isinstance(answer, Silence):
             call["status"] = answer.status_code
-            answer.headers["Date"] = formatdate(self.now(), usegmt=True)
         return answer
 
     def now(self):
@@ -410,6 +408,9 @@ def decoded(text):
 class Handler(MotoRequestHandler):
     def log_request(self, *_args):
         pass
+
+    def date_time_string(self, timestamp=None):  # of the Date header
+        return super().date_time_string(timestamp or self.server.app.now())
 
 
 def start_microburst(upstream):

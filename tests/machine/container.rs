@@ -117,6 +117,11 @@ impl Machine {
         self.container.run(line)
     }
 
+    /// The container's process 1, as seen from here.
+    pub(crate) fn init(&self) -> &str {
+        &self.container.init
+    }
+
     /// What a shell line that must succeed prints.
     pub(crate) fn ok(&self, line: &str) -> String {
         let output = self.run(line);

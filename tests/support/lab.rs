@@ -64,21 +64,34 @@ impl Lab {
 
     /// Starts one with more arguments.
     pub fn start_with(arguments: &[&str]) -> Self {
+        Self::start_by(&mut Command::new(python()), arguments)
+    }
+
+    /// Starts one in the network of the process `pid`, where alone it can be asked anything.
+    pub fn start_beside(pid: &str) -> Self {
+        Self::start_by(Command::new("nsenter").args(["-t", pid, "-n"]).arg(python()), &[])
+    }
+
+    fn start_by(python: &mut Command, arguments: &[&str]) -> Self {
         #[derive(Deserialize)]
         struct Ready {
             endpoint: String,
             instance_id: String,
         }
-        let program = checkout().join("tests/lab/aws.py");
-        let process = Process::start(Command::new(python()).arg(program).args(arguments));
+        let process = Process::start(python.arg(checkout().join("tests/lab/aws.py")).args(arguments));
         let ready: Ready = serde_json::from_str(&process.wait_for("instance_id")).unwrap();
         let address = ready.endpoint.strip_prefix("http://").unwrap().to_owned();
         Lab { _process: process, address, instance_id: ready.instance_id }
     }
 
+    /// Where it is.
+    pub fn url(&self) -> String {
+        format!("http://{}", self.address)
+    }
+
     /// Makes `command` take this for AWS. Its credentials are those of the instance's role.
     pub fn attach(&self, command: &mut Command) {
-        let url = format!("http://{}", self.address);
+        let url = self.url();
         command.env("AWS_ENDPOINT_URL", &url).env("AWS_EC2_METADATA_SERVICE_ENDPOINT", &url);
     }
 
