@@ -4,9 +4,21 @@ SHELL := /bin/bash
 PREFIX ?= /usr
 DESTDIR ?=
 DENY_VERSION := 0.20.2
+DEB_VERSION := 3.8.0
+RPM_VERSION := 0.21.1
 SECONDS_EACH ?= 60
+# Of the packages: release, or dev for the binary that the tests use; and another Rust target than this machine's.
+PROFILE ?= release
+TARGET ?=
 
-.PHONY: bench demo test fuzz lint deny docs build release install clean setup-build setup-lab setup-manual setup-machine screens
+.PHONY: bench demo test fuzz lint deny docs screens build release packages install clean setup-build setup-lab setup-manual \
+	setup-machine setup-packages
+
+# $(call cargo_tool,NAME,VERSION): builds a tool of cargo's unless that version is here.
+define cargo_tool
+@$(1) --version 2>/dev/null | grep -qwF '$(2)' || { echo "building $(1) $(2), some minutes"; \
+	cargo install --quiet --locked $(1) --version $(2); }
+endef
 
 # An evening on an emulated EC2 in a minute and a half, told live.
 demo: setup-lab build
@@ -34,9 +46,7 @@ lint: setup-build
 
 # Licences, sources and bans always; known vulnerabilities where the advisory database can be reached (DENY_ADVISORIES=1).
 deny:
-	@cargo deny --version 2>/dev/null | grep -qF 'cargo-deny $(DENY_VERSION)' \
-		|| { echo "building cargo-deny $(DENY_VERSION), some minutes"; \
-		     cargo install --quiet --locked cargo-deny --version $(DENY_VERSION); }
+	$(call cargo_tool,cargo-deny,$(DENY_VERSION))
 	cargo deny --locked check $(if $(DENY_ADVISORIES),,bans licenses sources)
 
 # Man pages, completions, the shipped configuration and the README's table of keys, from the program's own definitions.
@@ -48,6 +58,13 @@ build: setup-build
 
 release: setup-build
 	cargo build --locked --release
+
+# A .deb and an .rpm in target/packages.
+packages: setup-build setup-packages
+	cargo build --locked --profile $(PROFILE) $(if $(TARGET),--target $(TARGET))
+	$(if $(filter dev,$(PROFILE)),FAST=1) systemd/packaging/build.sh \
+		target/$(if $(TARGET),$(TARGET)/)$(PROFILE:dev=debug)/mc-idle target/packages $(TARGET)
+	@ls target/packages/*
 
 # Needs `make release` before it, so that root does not have to build.
 install:
@@ -67,6 +84,7 @@ install:
 	install -Dm644 docs/completions/mc-idle.bash $(DESTDIR)$(PREFIX)/share/bash-completion/completions/mc-idle
 	install -Dm644 docs/completions/_mc-idle $(DESTDIR)$(PREFIX)/share/zsh/site-functions/_mc-idle
 	install -Dm644 docs/completions/mc-idle.fish $(DESTDIR)$(PREFIX)/share/fish/vendor_completions.d/mc-idle.fish
+	install -Dm644 systemd/packaging/config.d.README $(DESTDIR)/etc/mc-idle/config.d/README
 
 clean:
 	cargo clean
@@ -85,6 +103,11 @@ setup-manual:
 setup-machine:
 	@if [ "$$(id -u)" = 0 ] && grep -qx ID=debian /etc/os-release; then tests/machine/setup.sh; \
 	 else echo "not root on Debian: the tests in machines of their own will be skipped"; fi
+	@if [ "$$(id -u)" = 0 ] && grep -qx ID=debian /etc/os-release; then $(MAKE) --no-print-directory setup-packages; fi
+
+setup-packages:
+	$(call cargo_tool,cargo-deb,$(DEB_VERSION))
+	$(call cargo_tool,cargo-generate-rpm,$(RPM_VERSION))
 
 # What the agent costs beside the cron script that it replaces, measured in one run.
 bench: setup-lab release

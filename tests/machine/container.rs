@@ -7,7 +7,7 @@ use std::fs;
 use std::io::{BufRead as _, BufReader};
 use std::path::Path;
 use std::process::{Child, Command, Output, Stdio};
-use std::sync::{Mutex, MutexGuard, OnceLock, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::thread::sleep;
 use std::time::{Duration, Instant};
 
@@ -44,13 +44,14 @@ struct Container {
 
 /// The freshly installed service, and nobody else's for as long as this lives.
 pub(crate) struct Machine {
-    container: &'static Container,
+    container: Arc<Container>,
     /// Where the journal was when the test began.
     cursor: String,
     _alone: MutexGuard<'static, ()>,
 }
 
-fn boot(tree: &Tree) -> Container {
+/// Boots the tree with the service installed in it.
+fn install(tree: &Tree) -> Container {
     let files = tempfile::tempdir().expect("no temporary folder");
     let install = |from: &Path, to: &str| {
         let to = files.path().join(to);
@@ -62,9 +63,21 @@ fn boot(tree: &Tree) -> Container {
     install(&project().join("systemd/mc-idle.toml"), "etc/mc-idle/config.toml");
     install(&project().join("systemd/mc-idle.catalog"), "usr/lib/systemd/catalog/mc-idle.catalog");
     install(&project().join("systemd/mc-idle.sysusers"), "usr/lib/sysusers.d/mc-idle.conf");
+    let container = boot(tree, files.path());
+    // An enabled unit stays loaded after its end, so that its exit code can still be asked for.
+    let prepared = container.run(&format!(
+        "set -e; systemd-sysusers; journalctl --update-catalog; systemctl --quiet enable mc-idle\n{}",
+        tree.prepare
+    ));
+    assert!(prepared.status.success(), "cannot prepare the container: {}", text(&prepared.stderr));
+    container
+}
+
+/// Boots the tree with `files` laid over it.
+fn boot(tree: &Tree, files: &Path) -> Container {
     let mut script = Command::new(project().join("tests/machine/nspawn.sh"))
         .arg(built(tree.file))
-        .arg(files.path())
+        .arg(files)
         .args(tree.options)
         .stdin(Stdio::piped())
         .stdout(Stdio::piped())
@@ -73,14 +86,7 @@ fn boot(tree: &Tree) -> Container {
     let mut line = String::new();
     BufReader::new(script.stdout.take().expect("a pipe")).read_line(&mut line).expect("cannot read from nspawn.sh");
     let init = line.strip_prefix("pid ").expect("the container did not boot, see above").trim().to_owned();
-    let container = Container { init, _script: script };
-    // An enabled unit stays loaded after its end, so that its exit code can still be asked for.
-    let prepared = container.run(&format!(
-        "set -e; systemd-sysusers; journalctl --update-catalog; systemctl --quiet enable mc-idle\n{}",
-        tree.prepare
-    ));
-    assert!(prepared.status.success(), "cannot prepare the container: {}", text(&prepared.stderr));
-    container
+    Container { init, _script: script }
 }
 
 impl Container {
@@ -97,18 +103,30 @@ impl Container {
     }
 }
 
+/// One test at a time; `None` when it is to be skipped.
+fn alone(tree: &Tree) -> Option<MutexGuard<'static, ()>> {
+    static ALONE: Mutex<()> = Mutex::new(());
+    ready(&["systemd-nspawn", "unshare", "nsenter", "tar"], &[tree.file])
+        .then(|| ALONE.lock().unwrap_or_else(PoisonError::into_inner))
+}
+
 impl Machine {
     /// The container of all tests of this file. `None` when the test is to be skipped.
     pub(crate) fn new(tree: &Tree) -> Option<Machine> {
-        static ALONE: Mutex<()> = Mutex::new(());
-        static CONTAINER: OnceLock<Container> = OnceLock::new();
-        if !ready(&["systemd-nspawn", "unshare", "nsenter", "tar"], &[tree.file]) {
-            return None;
-        }
-        let alone = ALONE.lock().unwrap_or_else(PoisonError::into_inner);
-        let container = CONTAINER.get_or_init(|| boot(tree));
+        static CONTAINER: OnceLock<Arc<Container>> = OnceLock::new();
+        let alone = alone(tree)?;
+        let container = Arc::clone(CONTAINER.get_or_init(|| Arc::new(install(tree))));
         let mut machine = Machine { container, cursor: String::new(), _alone: alone };
         machine.reset();
+        Some(machine)
+    }
+
+    /// A container of the test's own, without the service, and with `files` laid over its tree. `None` when the test is to
+    /// be skipped.
+    pub(crate) fn bare(tree: &Tree, files: &Path) -> Option<Machine> {
+        let alone = alone(tree)?;
+        let mut machine = Machine { container: Arc::new(boot(tree, files)), cursor: String::new(), _alone: alone };
+        machine.remember();
         Some(machine)
     }
 
@@ -159,6 +177,11 @@ impl Machine {
              umount -q /mnt/efs /home/minecraft/efs
              rm -rf /run/systemd/system/mc-idle.service.d /etc/mc-idle/config.d /etc/default/mc-idle /run/aws
              systemctl daemon-reload");
+        self.remember();
+    }
+
+    /// What the journal says from now on is this test's.
+    fn remember(&mut self) {
         let cursor = self.ok("journalctl --sync; journalctl -n 0 --show-cursor -q");
         self.cursor = cursor.replacen("-- cursor: ", "", 1);
     }

@@ -50,7 +50,7 @@ fn missing(tools: &[&str], files: &[&str]) -> Option<String> {
     let path = std::env::var_os("PATH").unwrap_or_default();
     for tool in tools {
         if !std::env::split_paths(&path).any(|folder| folder.join(tool).is_file()) {
-            return Some(format!("needs {tool} (tests/machine/setup.sh installs it)"));
+            return Some(format!("needs {tool} (make test installs it)"));
         }
     }
     for file in files {

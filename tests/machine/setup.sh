@@ -1,6 +1,6 @@
 #!/bin/bash
 # Installs what the tests with a real systemd, a real Docker and a real NFS need, and builds the Debian trees they boot:
-#   target/machine/root.tar               the container of tests/systemd.rs
+#   target/machine/root.tar               the container of tests/systemd.rs and tests/packages.rs
 #   target/machine/docker.tar             the container of tests/docker.rs, with a Docker engine and podman
 #   target/machine/nfs.ext4, vmlinuz, initrd   the virtual machine of tests/nfs.rs
 # The packages come from where this machine's own apt gets them. Run as root; the second run does nothing.
@@ -124,7 +124,9 @@ if wanted container || wanted docker; then
     install_packages systemd-container mmdebstrap util-linux
 fi
 if wanted container; then
-    container root "$container_packages"
+    container root "$container_packages,rpm"
+    # The packages' own tests look at them from outside too.
+    install_packages rpm binutils
 fi
 if wanted docker; then
     container docker "$docker_packages"

@@ -1,0 +1,71 @@
+#!/bin/bash
+# Makes the .deb and the .rpm of a binary that is built already; `make packages` builds it and calls this.
+# Usage: build.sh BINARY FOLDER [TARGET]
+#   FOLDER: where the packages go.
+#   TARGET: the Rust target of the binary if it is not of this machine, such as aarch64-unknown-linux-gnu.
+# VERSION in the environment takes the place of the version in Cargo.toml, and FAST=1 stands for less compression.
+set -euo pipefail
+
+# Amazon Linux 2023 has this glibc, and everything else that mc-idle is for has a newer one. The packages ask for it too
+# (Cargo.toml).
+glibc=2.34
+libraries='ld-linux-x86-64.so.2 ld-linux-aarch64.so.1 libc.so.6 libgcc_s.so.1 libm.so.6'
+
+[ $# = 2 ] || [ $# = 3 ] || { sed -n '3,6s/^# //p' "$0" >&2; exit 2; }
+binary=$(realpath "$1")
+mkdir -p "$2"
+folder=$(realpath "$2") target=${3:-}
+project=$(cd "$(dirname "$0")/../.." && pwd)
+cd "$project"
+
+stage=$(mktemp -d "$folder/.stage.XXXXXX")
+trap 'rm -rf "$stage"' EXIT
+staged=$stage/${target:+$target/}release/mc-idle
+install -Dm755 "$binary" "$staged"
+# A release build is stripped already, with a tool that knows its architecture.
+if [[ $(readelf --wide --sections "$staged") == *.symtab* ]]; then
+    strip "$staged"
+fi
+
+newest=$(readelf --wide --version-info "$staged" | grep -o 'GLIBC_[0-9.]*' | sort -Vu | tail -n 1 || true)
+if [ "$(printf '%s\n' "GLIBC_$glibc" "$newest" | sort -V | tail -n 1)" != "GLIBC_$glibc" ]; then
+    echo "build.sh: $binary needs $newest, and may need GLIBC_$glibc at most: build it on an older distribution" >&2
+    exit 1
+fi
+for library in $(readelf --wide --dynamic "$staged" | sed -n 's/.*(NEEDED).*\[\(.*\)\]/\1/p'); do
+    if [[ " $libraries " != *" $library "* ]]; then
+        echo "build.sh: $binary needs $library, which the packages do not ask for (Cargo.toml)" >&2
+        exit 1
+    fi
+done
+
+# The same sources give the same packages.
+: "${SOURCE_DATE_EPOCH:=$(git log -1 --format=%ct 2>/dev/null || date +%s)}"
+export SOURCE_DATE_EPOCH
+deb=(--no-build --no-strip --quiet --output "$folder/")
+rpm=(--target-dir "$stage" --output "$folder/")
+if [ -n "${VERSION:-}" ]; then
+    deb+=(--deb-version "$VERSION-1")
+    rpm+=(--set-metadata "version = '$VERSION'")
+fi
+: "${VERSION:=$(sed -n 's/^version = "\(.*\)"/\1/p' Cargo.toml | head -n 1)}"
+if [ -n "${FAST:-}" ]; then
+    deb+=(--fast)
+    rpm+=(--payload-compress gzip)
+fi
+if [ -n "$target" ]; then
+    deb+=(--target "$target")
+    rpm+=(--target "$target")
+fi
+# Debian's own changelog; the project's is beside it.
+maintainer=$(sed -n 's/^maintainer = "\(.*\)"/\1/p' Cargo.toml)
+gzip -9n >"$(dirname "$staged")/changelog.Debian.gz" <<END
+mc-idle ($VERSION-1) unstable; urgency=medium
+
+  * See changelog.gz.
+
+ -- $maintainer  $(LC_ALL=C date --utc --rfc-email --date="@$SOURCE_DATE_EPOCH")
+END
+
+CARGO_TARGET_DIR=$stage cargo deb "${deb[@]}"
+cargo generate-rpm "${rpm[@]}"
