@@ -321,9 +321,13 @@ fn an_rpm_is_installed_upgraded_and_erased() {
 fn an_upgrade_of_the_rpm_does_not_start_what_was_stopped() {
     let Some(machine) = debian(|_| {}) else { return };
     machine.ok(&format!("rpm --force-debian --nodeps --install /root/{}", rpm(THIS)));
+    assert_eq!(machine.ok("systemctl is-enabled mc-idle"), "enabled", "Debian's presets enable everything");
     assert_eq!(machine.property("ActiveState"), "inactive");
     machine.ok(&format!("rpm --force-debian --nodeps --upgrade /root/{}", rpm(NEXT)));
     assert_eq!(machine.property("ActiveState"), "inactive");
+    machine.ok("rpm --force-debian --erase mc-idle");
+    machine.nothing_left();
+    assert_eq!(machine.said("ls -d /etc/mc-idle"), "", "nobody has put anything there");
 }
 
 /// A program in C, linked with `options`.
