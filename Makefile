@@ -10,8 +10,12 @@ SECONDS_EACH ?= 60
 # Of the packages: release, or dev for the binary that the tests use; and another Rust target than this machine's.
 PROFILE ?= release
 TARGET ?=
+# The .deb that the image is made with.
+PACKAGE ?=
 
-.PHONY: bench demo test fuzz lint deny docs screens build release packages install clean setup-build setup-lab setup-manual \
+VERSION := $(shell sed -n 's/^version = "\(.*\)"/\1/p' Cargo.toml | head -n 1)
+
+.PHONY: bench demo test fuzz lint deny docs screens build release packages image install clean setup-build setup-lab setup-manual \
 	setup-machine setup-packages
 
 # $(call cargo_tool,NAME,VERSION): builds a tool of cargo's unless that version is here.
@@ -86,6 +90,11 @@ install:
 	install -Dm644 docs/completions/mc-idle.fish $(DESTDIR)$(PREFIX)/share/fish/vendor_completions.d/mc-idle.fish
 	install -Dm644 systemd/packaging/config.d.README $(DESTDIR)/etc/mc-idle/config.d/README
 
+# The golden image for QEMU, target/image/mc-idle.qcow2: by Packer, from Debian 12, with the .deb of `make packages` or PACKAGE.
+# As root on Debian 12; the AMI is built by the same template, see the README.
+image: $(if $(PACKAGE),,packages)
+	packer/debian/build.sh $(or $(PACKAGE),target/packages/mc-idle_$(VERSION)-1_amd64.deb)
+
 clean:
 	cargo clean
 
@@ -101,7 +110,7 @@ setup-manual:
 
 # Trees for the real systemd and the real NFS: made by root, from a Debian's own packages.
 setup-machine:
-	@if [ "$$(id -u)" = 0 ] && grep -qx ID=debian /etc/os-release; then tests/machine/setup.sh; \
+	@if [ "$$(id -u)" = 0 ] && grep -qx ID=debian /etc/os-release; then tests/machine/setup.sh && tests/packer/setup.sh; \
 	 else echo "not root on Debian: the tests in machines of their own will be skipped"; fi
 	@if [ "$$(id -u)" = 0 ] && grep -qx ID=debian /etc/os-release; then $(MAKE) --no-print-directory setup-packages; fi
 
