@@ -19,6 +19,7 @@ build {
       "systemd/minecraft@.service",
       "systemd/minecraft-server",
       "systemd/minecraft.sysusers",
+      "packer/cloud-init.conf",
     ]
     destination = "/tmp/mc-idle-image/"
   }

@@ -53,6 +53,7 @@ say "the server's unit and its user"
 install -Dm644 "$from/minecraft@.service" /usr/lib/systemd/system/minecraft@.service
 install -Dm755 "$from/minecraft-server" /usr/lib/mc-idle/minecraft-server
 install -Dm644 "$from/minecraft.sysusers" /usr/lib/sysusers.d/minecraft.conf
+install -Dm644 "$from/cloud-init.conf" /etc/systemd/system/cloud-init.service.d/efs.conf
 install -d /mnt/efs
 systemd-sysusers
 journalctl --update-catalog

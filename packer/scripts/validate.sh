@@ -36,7 +36,7 @@ inside java -XX:-UsePerfData -version >/dev/null 2>&1 || bad "java does not run"
 # Nothing of a site: that is user data's.
 none "something is on the root volume where EFS belongs" "$root"/mnt/efs/*
 grep -qs '[[:space:]]/mnt/efs' "$root/etc/fstab" && bad "EFS stands in /etc/fstab"
-none "a site's settings" "$root"/etc/mc-idle/config.d/* "$root"/etc/default/mc-idle "$root"/etc/default/minecraft*
+none "a site's settings" "$root"/etc/mc-idle/config.d/*.toml "$root"/etc/default/mc-idle "$root"/etc/default/minecraft*
 none "a server is enabled" "$root"/etc/systemd/system/*.wants/minecraft@*
 none "AWS credentials" "$root"/root/.aws "$root"/home/*/.aws
 grep -Eqs '^[^:]+:\$' "$root/etc/shadow" && bad "an account has a password: $(grep -E '^[^:]+:\$' "$root/etc/shadow" | cut -d: -f1 | tr '\n' ' ')"
