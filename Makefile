@@ -15,8 +15,8 @@ PACKAGE ?=
 
 VERSION := $(shell sed -n 's/^version = "\(.*\)"/\1/p' Cargo.toml | head -n 1)
 
-.PHONY: bench demo test fuzz lint deny docs screens build release packages image install clean setup-build setup-lab setup-manual \
-	setup-machine setup-packages
+.PHONY: bench demo test fuzz lint deny docs screens build release packages image image-test install clean setup-build setup-image-test setup-lab \
+	setup-machine setup-manual setup-packages
 
 # $(call cargo_tool,NAME,VERSION): builds a tool of cargo's unless that version is here.
 define cargo_tool
@@ -31,6 +31,11 @@ demo: setup-lab build
 # All tests. As root also those that need root: network namespaces, a real systemd, a real NFS.
 test: setup-lab setup-manual setup-machine
 	cargo test --locked
+
+# The golden image under QEMU, with a real NFS server as EFS and real players; ONLY="evening reboot" for some of its scenarios.
+# Root, on Debian.
+image-test: setup-lab setup-image-test image
+	target/lab/venv/bin/python tests/image/run.py target/image/mc-idle.qcow2 $(ONLY)
 
 # The parsers against made-up inputs, SECONDS_EACH for each of them. Needs a nightly toolchain, and says so without one.
 fuzz:
@@ -100,6 +105,9 @@ clean:
 
 setup-build:
 	tests/lab/setup.sh build
+
+setup-image-test:
+	tests/image/setup.sh
 
 setup-lab:
 	tests/lab/setup.sh lab

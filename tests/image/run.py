@@ -1,0 +1,200 @@
+#!/usr/bin/env python3
+"""Boots the image under QEMU, and plays it what an instance meets: players, EFS that hangs or is missing, a reboot.
+
+    target/lab/venv/bin/python tests/image/run.py target/image/mc-idle.qcow2 [SCENARIO...]       (`make image-test` does it all)
+
+Needs root, and what tests/image/setup.sh installs. AWS is emulated (tests/lab/aws.py), EFS is a real NFS 4.1 server, the players
+are real clients. Everything runs in namespaces of its own, which end with this program, however that ends.
+What a run leaves behind (consoles, journals) is in target/image/run. Exit codes as for the demo: 0, 1 or 130.
+"""
+
+import fcntl
+import json
+import os
+import shutil
+import signal
+import sys
+import tempfile
+import time
+from pathlib import Path
+from urllib.request import Request
+
+sys.dont_write_bytecode = True  # nothing generated among the sources
+HERE = Path(__file__).resolve().parent
+sys.path.insert(0, str(HERE.parent / "lab"))
+from demo import Crew, Failure, Screen, expect  # noqa: E402
+
+import network  # noqa: E402
+from efs import GAME_VERSION, Efs  # noqa: E402
+from instance import BOOT_SECONDS, Instance  # noqa: E402
+from scenarios import SCENARIOS, settings  # noqa: E402
+
+TARGET = HERE.parent.parent / "target/image"
+TOOLS = ["qemu-system-x86_64", "qemu-img", "ganesha.nfsd", "nft", "dnsmasq", "debugfs", "journalctl", "ssh", "node", "unshare"]
+APART = "MC_IDLE_IMAGE_TEST_APART"
+
+
+class Log(Screen):
+    """Off a terminal, a sign of life comes less often than in the demo: this takes longer."""
+
+    SILENCE_SECONDS = 20
+
+    def progress(self, who, text):
+        if self.live or time.monotonic() - self.spoke >= self.SILENCE_SECONDS:
+            super().progress("test", text)
+
+
+class Stage:
+    """What all scenarios share: the network, EFS, and the instances that were made from the image so far."""
+
+    def __init__(self, image, screen, crew, folder, sockets):
+        self.image, self.screen, self.crew, self.folder, self.sockets = image, screen, crew, folder, sockets
+        self.efs = Efs(crew, folder)
+        self.present = (None, None)
+        self.identities = {}
+
+    def say(self, text):
+        self.screen.line("test", text)
+
+    def set_up(self):
+        network.build()
+        network.start_dhcp(self.crew, self.sockets)
+        network.command("ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", self.sockets / "key")
+        self.efs.fill()
+        self.efs.start()
+        self.say("the network is up; nfs-ganesha serves EFS")
+
+    def instance(self, name, wanted):
+        """The instance of this name: the one that is there already, or a new one, which takes its place."""
+        present, instance = self.present
+        if present != name:
+            if instance:
+                instance.end()
+            instance = Instance(self, name, wanted)
+            self.present = (name, instance)
+        return instance
+
+    def start_player(self, name):
+        self.crew.start(name, *network.inside(
+            "players", "node", HERE.parent / "lab/bot.js", "--host", network.GUEST, "--port", "25565", "--name", name,
+            "--version", GAME_VERSION,
+        ))
+
+    def post(self, aws, page, content):
+        body = json.dumps(content).encode()
+        aws.opener.open(Request(f"{aws.endpoint}/lab/{page}", body), timeout=10).close()
+
+    def note_identity(self, instance):
+        """Remembers who an instance is, and that it stays so."""
+        name, _ = self.present
+        identity = instance.identity()
+        self.say(f"the {name} instance's machine id is {identity['machine id']}, and it has {len(identity['host keys'])} host keys")
+        expect(identity["machine id"] and any(identity["host keys"]), f"the instance lacks an identity: {identity}")
+        known = self.identities.setdefault(name, identity)
+        expect(identity == known, f"the instance has changed: {known} before, {identity} now")
+        return identity
+
+    def compare_identities(self):
+        if len(self.identities) < 2:
+            other = self.instance("other", settings())
+            other.start()
+            other.wait_for_beat("that the agent has started", BOOT_SECONDS, lambda beat: True)
+            self.note_identity(other)
+        seen = {}
+        for name, identity in self.identities.items():
+            for mark in [identity["machine id"], *filter(None, identity["host keys"])]:
+                expect(seen.setdefault(mark, name) == name, f"the {seen[mark]} and the {name} instance have this in common: {mark}")
+        self.say(f"{len(self.identities)} instances of one image have no machine id and no host key in common")
+
+    def play(self, names):
+        self.set_up()
+        for name in names:
+            self.say(f"-- {name}: {SCENARIOS[name].__doc__}")
+            SCENARIOS[name](self)
+            self.say(f"-- {name}: as promised")
+
+    def last_words(self):
+        """What a failure leaves: the console, and the journal if the guest still answers."""
+        _, instance = self.present
+        if not instance:
+            return
+        for line in instance.machine.console_tail():
+            self.screen.line("", f"console: {line}")
+        try:
+            text = instance.machine.ssh("sudo", "journalctl", "--boot", "--no-pager", "--output=short-monotonic")
+        except Failure as failure:
+            self.say(f"the guest's journal is not to be had: {failure}")
+            return
+        kept = instance.machine.folder / "journal-at-failure.txt"
+        kept.write_text(text)
+        self.say(f"the guest's journal is in {kept}")
+
+
+def go_apart():
+    """Into a network, mount and process namespace, so that nothing outlives this program."""
+    if os.environ.get(APART):
+        return
+    os.environ[APART] = "yes"
+    unshare = ["unshare", "--net", "--mount", "--pid", "--fork", "--kill-child", "--mount-proc"]
+    os.execvp(unshare[0], [*unshare, sys.executable, *sys.argv])
+
+
+def ready(image, names):
+    """What is missing, in one sentence; None if nothing is."""
+    if os.geteuid():
+        return "needs root: for the network namespaces and the NFS server"
+    if missing := [tool for tool in TOOLS if not shutil.which(tool)]:
+        return f"needs {', '.join(missing)}: run tests/image/setup.sh"
+    if unknown := [name for name in names if name not in SCENARIOS]:
+        return f"knows no scenario {', '.join(unknown)}: there are {', '.join(SCENARIOS)}"
+    if not image.exists():
+        return f"needs the image {image}: run `make image`"
+    return None
+
+
+def main():
+    if len(sys.argv) < 2:
+        sys.exit(__doc__)
+    image, names = Path(sys.argv[1]), sys.argv[2:] or list(SCENARIOS)
+    if trouble := ready(image, names):
+        sys.exit(f"run.py: {trouble}")
+    go_apart()
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
+    TARGET.mkdir(parents=True, exist_ok=True)
+    lock = (TARGET / "run.lock").open("w")
+    try:
+        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        sys.exit("run.py: another run is under way in this folder")
+    folder = TARGET / "run"
+    shutil.rmtree(folder, ignore_errors=True)
+    folder.mkdir()
+
+    screen = Log()
+    crew = Crew(screen)
+    with tempfile.TemporaryDirectory(prefix="mc-idle-") as sockets:  # whose paths must be short
+        stage = Stage(image, screen, crew, folder, Path(sockets))
+        try:
+            try:
+                stage.play(names)
+            except Failure:
+                stage.last_words()
+                raise
+            finally:
+                signal.signal(signal.SIGINT, signal.SIG_IGN)  # a second Ctrl-C must leave nothing behind
+                crew.end_all()
+                shutil.rmtree(folder / "efs", ignore_errors=True)
+                for disk in folder.glob("*/disk.qcow2"):
+                    disk.unlink()
+        except Failure as failure:
+            screen.line("FAILED", str(failure))
+            return 1
+        except KeyboardInterrupt:
+            screen.line("test", "interrupted; everything is ended")
+            return 130
+    screen.line("test", "all as promised")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
