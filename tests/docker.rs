@@ -15,7 +15,7 @@ mod machine;
 use std::thread::sleep;
 use std::time::Duration;
 
-use machine::container::{Machine, QUICK, Tree, states};
+use machine::container::{Machine, QUICK, Tree, states, text};
 use machine::say;
 
 /// The host, as the players see it, and the players.
@@ -172,6 +172,34 @@ fn is_blind_until(machine: &Machine, words: &[&str], remedy: impl FnOnce()) {
     assert_eq!(states(&machine.states()), ["blind"], "{}", machine.story());
     remedy();
     assert_eq!(machine.until_state("occupied").players, "1");
+}
+
+/// Also what the server's own file says, which lies in the container.
+fn check_says_where_it_runs(engine: &str) {
+    let Some(machine) = machine() else { return };
+    machine.server(engine, 25570, 25565);
+    machine.ok(&format!("{engine} exec server /bin/busybox sh -c 'echo server-port=25565 >/server.properties'"));
+    let said = |line: &str| {
+        // It fails, as there is no AWS here.
+        let lines = text(&machine.run("mc-idle check").stdout);
+        assert!(lines.lines().any(|said| said.starts_with(line)), "{line}\n{lines}");
+    };
+    said("ok      container: the server is in a container, and its players are counted there");
+    said("ok      server.properties: /server.properties has server-port 25565");
+    machine.config("[minecraft]\ncontainers = false\n");
+    said(
+        "FAILED  container: a server is in a container, where its players are not counted: set minecraft.containers = ",
+    );
+}
+
+#[test]
+fn check_says_that_the_server_is_in_docker() {
+    check_says_where_it_runs("docker");
+}
+
+#[test]
+fn check_says_that_the_server_is_in_podman() {
+    check_says_where_it_runs("podman");
 }
 
 #[test]

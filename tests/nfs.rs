@@ -20,11 +20,13 @@ use std::{fs, thread};
 use machine::{AGENT, built, project, ready, say};
 
 /// In this order.
-const STEPS: [&str; 10] = [
+const STEPS: [&str; 12] = [
     "starts_before_the_mount",
     "sees_the_mount_made_later",
     "starts_with_the_mount",
+    "check_finds_server_properties_on_efs",
     "says_hung_when_the_server_is_gone",
+    "check_is_not_kept_waiting_by_efs",
     "lives_on_while_efs_hangs",
     "restarts_while_efs_hangs",
     "says_mounted_when_the_server_answers_again",
