@@ -302,6 +302,36 @@ pub fn in_words(duration: Duration) -> String {
 mod tests {
     use super::*;
 
+    /// The window is over, and the stop waits for a hold.
+    fn held_back() -> View {
+        let window = Some(Duration::from_mins(15));
+        View { state: State::Due(Wait::Hold), counts: None, running: None, window, efs: Efs::Off, stop_in: None }
+    }
+
+    #[test]
+    fn a_hold_is_spoken_of_only_when_there_is_one() {
+        let mut circumstances = Circumstances::new(&Settings::default(), false);
+        let unheard = headline(&held_back(), &circumstances, Timestamp::UNIX_EPOCH);
+        assert!(unheard.ends_with("the stop waits for the answer whether anybody holds this instance."), "{unheard}");
+        circumstances.holds.push(Hold { source: Source::Ssh, reason: "alice is logged in".to_owned(), left: None });
+        let held = headline(&held_back(), &circumstances, Timestamp::UNIX_EPOCH);
+        assert!(held.ends_with("the stop waits for the end of a hold."), "{held}");
+    }
+
+    #[test]
+    fn the_summary_leaves_out_what_has_a_line_of_its_own() {
+        let mut circumstances = Circumstances::new(&Settings::default(), true);
+        circumstances.holds.push(Hold { source: Source::Ssh, reason: "alice is logged in".to_owned(), left: None });
+        circumstances.heartbeat_trouble = Some("SSM does not answer".to_owned());
+        circumstances.cautions.insert(Caution::Spot);
+        let all = sentence(&held_back(), &circumstances, Timestamp::UNIX_EPOCH);
+        let summary = summary(&held_back(), &circumstances, Timestamp::UNIX_EPOCH);
+        for said in ["alice", "SSM", "spot instance"] {
+            assert!(all.contains(said) && !summary.contains(said), "{said}: {all} / {summary}");
+        }
+        assert!(summary.ends_with("the end of a hold. Dry run: nothing is asked of AWS."), "{summary}");
+    }
+
     #[test]
     fn durations_are_said_as_a_person_would() {
         let said = |seconds| in_words(Duration::from_secs_f64(seconds));

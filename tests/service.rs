@@ -513,7 +513,9 @@ async fn what_will_be_refused_is_known_long_before_the_window_ends() {
     agent.news.send(News::Permission(Err(refusal.clone()))).unwrap();
     agent.news.send(News::Permission(Err(refusal))).unwrap();
     agent.seconds(2).await;
-    assert!(agent.outside.get().status.contains("allow ec2:StopInstances"));
+    let status = agent.outside.get().status.clone();
+    assert!(status.contains("the stop is due in 15 min") && status.contains("allow ec2:StopInstances"), "{status}");
+    assert!(!status.contains("this instance stops"), "what EC2 refuses will not come: {status}");
     assert_eq!(agent.kinds().iter().filter(|kind| **kind == Kind::PermissionRefused).count(), 1);
     agent.news.send(News::Permission(Ok(()))).unwrap();
     agent.news.send(News::Identity(Err("it is silent".to_owned()))).unwrap();
@@ -615,4 +617,20 @@ async fn a_hold_that_comes_while_a_stop_is_prepared_calls_it_off() {
     let status = agent.outside.get().status.clone();
     assert!(status.contains("waits for the end of a hold") && status.contains("an inhibitor lock"), "{status}");
     assert_eq!(agent.requests(), 0);
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_a_due_stop_waits_for_is_told_again_when_it_is_something_else() {
+    let hold = Hold { source: Source::Operator, reason: "nightly backup".to_owned(), left: None };
+    // EFS is mounted, and has never answered.
+    let agent = Agent::start("idle_minutes = 15", Outside { holds: vec![hold], ..Outside::default() });
+    agent.minutes(16).await;
+    agent.outside.get().holds.clear();
+    agent.minutes(5).await;
+    let told: Vec<Line> = agent.lines.try_iter().filter(|line| line.kind == Kind::StateChanged).collect();
+    let waits = ["Nobody plays", "the stop waits for the end of a hold", "EFS has not answered yet; the stop waits"];
+    assert_eq!(told.len(), waits.len(), "{told:#?}");
+    for (line, said) in told.iter().zip(waits) {
+        assert!(line.text.contains(said), "{said:?} is not in {line:?}");
+    }
 }
