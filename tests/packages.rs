@@ -44,7 +44,7 @@ fn build(binary: &Path, folder: &Path, version: &str, target: Option<&str>) -> O
         .arg(binary)
         .arg(folder)
         .args(target)
-        .env("VERSION", version)
+        .env("PACKAGE_VERSION", version)
         .env("FAST", "1")
         .output()
         .expect("cannot run build.sh")
@@ -352,6 +352,7 @@ fn a_binary_that_amazon_linux_cannot_run_is_not_packed() {
         assert_eq!(left, 0, "something was left behind");
     };
     let newer = "#include <stdlib.h>\nint main(void) { return (int)(arc4random() & 1); }\n";
+    refused(&project().join("Cargo.toml"), "cannot tell which glibc");
     refused(&compiled(folder.path(), newer, &[]), "needs GLIBC_2.36, and may need GLIBC_2.34 at most");
     let library = compiled(folder.path(), "int main(void) { return 0; }\n", &["-Wl,--no-as-needed", "-lresolv"]);
     refused(&library, "needs libresolv.so.2, which the packages do not ask for");

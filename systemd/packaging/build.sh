@@ -3,7 +3,7 @@
 # Usage: build.sh BINARY FOLDER [TARGET]
 #   FOLDER: where the packages go.
 #   TARGET: the Rust target of the binary if it is not of this machine, such as aarch64-unknown-linux-gnu.
-# VERSION in the environment takes the place of the version in Cargo.toml, and FAST=1 stands for less compression.
+# PACKAGE_VERSION in the environment takes the place of the version in Cargo.toml, and FAST=1 stands for less compression.
 set -euo pipefail
 
 # Amazon Linux 2023 has this glibc, and everything else that mc-idle is for has a newer one. The packages ask for it too
@@ -28,6 +28,10 @@ if [[ $(readelf --wide --sections "$staged") == *.symtab* ]]; then
 fi
 
 newest=$(readelf --wide --version-info "$staged" | grep -o 'GLIBC_[0-9.]*' | sort -Vu | tail -n 1 || true)
+if [ -z "$newest" ]; then
+    echo "build.sh: cannot tell which glibc $binary needs" >&2
+    exit 1
+fi
 if [ "$(printf '%s\n' "GLIBC_$glibc" "$newest" | sort -V | tail -n 1)" != "GLIBC_$glibc" ]; then
     echo "build.sh: $binary needs $newest, and may need GLIBC_$glibc at most: build it on an older distribution" >&2
     exit 1
@@ -44,11 +48,11 @@ done
 export SOURCE_DATE_EPOCH
 deb=(--no-build --no-strip --quiet --output "$folder/")
 rpm=(--target-dir "$stage" --output "$folder/")
-if [ -n "${VERSION:-}" ]; then
-    deb+=(--deb-version "$VERSION-1")
-    rpm+=(--set-metadata "version = '$VERSION'")
+if [ -n "${PACKAGE_VERSION:-}" ]; then
+    deb+=(--deb-version "$PACKAGE_VERSION-1")
+    rpm+=(--set-metadata "version = '$PACKAGE_VERSION'")
 fi
-: "${VERSION:=$(sed -n 's/^version = "\(.*\)"/\1/p' Cargo.toml | head -n 1)}"
+: "${PACKAGE_VERSION:=$(sed -n 's/^version = "\(.*\)"/\1/p' Cargo.toml | head -n 1)}"
 if [ -n "${FAST:-}" ]; then
     deb+=(--fast)
     rpm+=(--payload-compress gzip)
@@ -60,7 +64,7 @@ fi
 # Debian's own changelog; the project's is beside it.
 maintainer=$(sed -n 's/^maintainer = "\(.*\)"/\1/p' Cargo.toml)
 gzip -9n >"$(dirname "$staged")/changelog.Debian.gz" <<END
-mc-idle ($VERSION-1) unstable; urgency=medium
+mc-idle ($PACKAGE_VERSION-1) unstable; urgency=medium
 
   * See changelog.gz.
 
