@@ -94,7 +94,8 @@ label: gpt
 start=2048, size=2048, type=21686148-6449-6E6F-744E-656564454649
 start=4096, type=0FC63DAF-8483-4772-8E79-3D69D8477DE4
 TABLE
-mkfs.ext4 -q -L root -d "$tree" "$work/root.ext4" "$((mib - 4))M"
+truncate -s "$((mib - 4))M" "$work/root.ext4"
+mkfs.ext4 -q -L root -d "$tree" "$work/root.ext4"
 dd if="$work/root.ext4" of="$work/disk.raw" bs=1M seek=2 conv=sparse,notrunc status=none
 rm "$work/root.ext4"
 # What grub-install does, without a loop device, which a container may not have.

@@ -1,7 +1,5 @@
 //! A Debian tree that is fit to become an image, and what can be wrong with one.
 
-use std::fs;
-use std::path::Path;
 use std::process::{Command, Output};
 
 use crate::machine::container::text;
@@ -83,84 +81,61 @@ pub(crate) const LEFT_BY_A_BUILD: &[&str] = &[
     "mkdir -p var/log/amazon/efs; echo x >var/log/amazon/efs/mount.log; echo x >var/log/wtmp; echo x >var/log/dpkg.log",
 ];
 
-/// A tree of its own, made fit by install.sh's files and by seal.sh.
+/// A tree that is fit. Nothing changes it: what a test does to it is written to memory, and gone at its end.
 pub(crate) struct Sealed(tempfile::TempDir);
 
-/// A copy of what a planted fault has changed, put back when this is dropped.
-pub(crate) struct Undo<'a>(&'a Sealed);
-
-fn shell(folder: &Path, line: &str) {
-    let shell = Command::new("sh").args(["-ec", line]).current_dir(folder).output().expect("cannot start sh");
+fn shell(line: &str) {
+    let shell = Command::new("sh").args(["-ec", line]).output().expect("cannot start sh");
     assert!(shell.status.success(), "`{line}`: {}", text(&shell.stderr));
 }
 
 impl Sealed {
+    /// As install.sh and seal.sh would leave it, with place-holders for what the tree lacks.
     pub(crate) fn new() -> Self {
-        let tree = Sealed(tempfile::tempdir().expect("no temporary folder"));
-        let root = tree.root();
-        fs::create_dir(&root).expect("cannot make a folder");
-        shell(&root, &format!("tar -xf '{}'", built("root.tar").display()));
-        shell(
-            &root,
-            &format!(
-                "install -Dm755 '{AGENT}' usr/bin/mc-idle
-                 cd '{}'
-                 install -Dm644 mc-idle.service minecraft@.service -t '{root}/usr/lib/systemd/system'
-                 install -Dm755 minecraft-server '{root}/usr/lib/mc-idle/minecraft-server'
-                 install -Dm644 mc-idle.toml '{root}/etc/mc-idle/config.toml'
-                 install -Dm644 mc-idle.sysusers '{root}/usr/lib/sysusers.d/mc-idle.conf'
-                 install -Dm644 minecraft.sysusers '{root}/usr/lib/sysusers.d/minecraft.conf'
-                 cd '{root}'
-                 mkdir -p etc/mc-idle/config.d mnt/efs var/lib/cloud home etc/default
-                 printf '#!/bin/sh\\n' | tee usr/bin/java usr/bin/cloud-init sbin/mount.nfs4
-                 chmod 755 usr/bin/java usr/bin/cloud-init sbin/mount.nfs4
-                 chroot . systemd-sysusers
-                 systemctl --root=. --quiet enable mc-idle",
-                project().join("systemd").display(),
-                root = root.display(),
-            ),
+        let folder = tempfile::tempdir().expect("no temporary folder");
+        shell(&format!(
+            "root='{root}'; mkdir \"$root\" '{memory}'; tar -C \"$root\" -xf '{tar}'
+             install -Dm755 '{AGENT}' \"$root/usr/bin/mc-idle\"
+             cd '{systemd}'
+             install -Dm644 mc-idle.service minecraft@.service -t \"$root/usr/lib/systemd/system\"
+             install -Dm755 minecraft-server \"$root/usr/lib/mc-idle/minecraft-server\"
+             install -Dm644 mc-idle.toml \"$root/etc/mc-idle/config.toml\"
+             install -Dm644 mc-idle.sysusers \"$root/usr/lib/sysusers.d/mc-idle.conf\"
+             install -Dm644 minecraft.sysusers \"$root/usr/lib/sysusers.d/minecraft.conf\"
+             cd \"$root\"
+             mkdir -p etc/mc-idle/config.d mnt/efs var/lib/cloud home etc/default
+             printf '#!/bin/sh\\n' | tee usr/bin/java usr/bin/cloud-init sbin/mount.nfs4
+             chmod 755 usr/bin/java usr/bin/cloud-init sbin/mount.nfs4
+             chroot . systemd-sysusers
+             systemctl --root=. --quiet enable mc-idle
+             '{scripts}/seal.sh' .",
+            root = folder.path().join("root").display(),
+            memory = folder.path().join("memory").display(),
+            tar = built("root.tar").display(),
+            systemd = project().join("systemd").display(),
+            scripts = project().join("packer/scripts").display(),
+        ));
+        Sealed(folder)
+    }
+
+    /// Runs these lines in the tree, `seal.sh` if so wished, and then `validate.sh`.
+    pub(crate) fn validate(&self, lines: &[&str], seal: bool) -> Output {
+        let scripts = project().join("packer/scripts");
+        let script = format!(
+            "set -e
+             mount -t tmpfs tmpfs memory
+             mkdir memory/changes memory/work memory/root
+             mount -t overlay overlay -o lowerdir=root,upperdir=memory/changes,workdir=memory/work memory/root
+             cd memory/root
+             {}
+             {}
+             exec '{}/validate.sh' \"$PWD\"",
+            lines.join("\n"),
+            if seal { format!("'{}/seal.sh' \"$PWD\"", scripts.display()) } else { String::new() },
+            scripts.display(),
         );
-        tree.seal();
-        // Everything that a fault may touch is small.
-        shell(
-            &root,
-            "tar -cf ../fit.tar etc root home tmp var mnt usr/bin/java usr/bin/cloud-init usr/lib/systemd/system/mc-idle.service",
-        );
-        tree
-    }
-
-    fn root(&self) -> std::path::PathBuf {
-        self.0.path().join("root")
-    }
-
-    fn script(&self, name: &str) -> Output {
-        let mut script = Command::new(project().join("packer/scripts").join(name));
-        script.arg(self.root()).output().unwrap_or_else(|error| panic!("cannot start {name}: {error}"))
-    }
-
-    pub(crate) fn seal(&self) {
-        let sealed = self.script("seal.sh");
-        assert!(sealed.status.success(), "{}", text(&sealed.stderr));
-    }
-
-    pub(crate) fn validate(&self) -> Output {
-        self.script("validate.sh")
-    }
-
-    /// Makes something wrong, until what this returns is dropped.
-    pub(crate) fn plant(&self, line: &str) -> Undo<'_> {
-        shell(&self.root(), line);
-        Undo(self)
-    }
-}
-
-impl Drop for Undo<'_> {
-    fn drop(&mut self) {
-        shell(
-            &self.0.root(),
-            "rm -rf etc root home tmp var mnt usr/sbin/policy-rc.d
-             tar -xf ../fit.tar
-             [ -e sbin/mount.nfs4 ] || { printf '#!/bin/sh\\n' >sbin/mount.nfs4; chmod 755 sbin/mount.nfs4; }",
-        );
+        let mut unshare = Command::new("unshare");
+        unshare.args(["--mount", "sh", "-c", &script]).current_dir(self.0.path());
+        unshare.output().expect("cannot start unshare")
     }
 }
