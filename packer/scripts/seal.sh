@@ -11,6 +11,8 @@ if [ -z "$root" ]; then
     # Logs from here on go to /run; stopped, it does not save a seed in the shutdown.
     journalctl --relinquish-var
     systemctl stop systemd-random-seed.service
+    # On Amazon Linux these write logs of their own, and would go on.
+    systemctl stop amazon-ssm-agent.service amazon-efs-mount-watchdog.service 2>/dev/null || true
 fi
 
 rm -rf "$root/tmp/mc-idle-image"
