@@ -78,8 +78,11 @@ struct Bus {
 impl Bus {
     async fn connect() -> Result<Self> {
         let connection = Connection::system().await?;
-        let rule =
-            MatchRule::builder().msg_type(zbus::message::Type::Signal).sender(SERVICE).path_namespace(MANAGER.path).build()?;
+        let rule = MatchRule::builder()
+            .msg_type(zbus::message::Type::Signal)
+            .sender(SERVICE)
+            .path_namespace(MANAGER.path)
+            .build()?;
         let signals = MessageStream::for_match_rule(rule, &connection, None).await?;
         Ok(Bus { connection, signals })
     }

@@ -125,6 +125,7 @@ impl Finding {
     }
 
     /// `Ok` is well, `Err` has failed.
+    #[must_use]
     pub fn of(check: Check, result: Result<String, String>) -> Self {
         result.map_or_else(|text| Self::failed(check, text), |text| Self::ok(check, text))
     }

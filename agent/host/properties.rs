@@ -83,7 +83,8 @@ pub struct Found {
 /// What `text` (java.util.Properties) names as `server-port`. Of several the last one counts.
 #[must_use]
 pub fn port(text: &str) -> Port {
-    let value = text.lines().filter_map(pair).filter(|(key, _)| *key == "server-port").map(|(_, value)| value).last();
+    let value =
+        text.lines().filter_map(pair).filter(|(key, _)| *key == "server-port").map(|(_, value)| value).next_back();
     match value {
         None => Port::Default,
         Some(value) => match value.parse() {

@@ -34,13 +34,11 @@ impl<'a> Row<'a> {
     /// # Errors
     /// What procfs says of a text that is no row.
     pub fn new(text: &'a [u8]) -> Result<Self, String> {
-        match kernels_own(text) {
-            Some((port, state)) => Ok(Row { text, port, state }),
-            None => {
-                let entry = entry(text)?;
-                Ok(Row { text, port: entry.local_address.port(), state: entry.state.to_u8() })
-            }
+        if let Some((port, state)) = kernels_own(text) {
+            return Ok(Row { text, port, state });
         }
+        let entry = entry(text)?;
+        Ok(Row { text, port: entry.local_address.port(), state: entry.state.to_u8() })
     }
 
     /// LISTEN.
