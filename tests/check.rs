@@ -250,6 +250,7 @@ fn a_wrong_port_is_told_by_what_the_server_itself_says() {
     let checked = check(&settings(free, LONG, &[]), |command| world.lab.attach(command));
     assert_only_failure(&checked, "listener", &format!("nothing listens on port {free}"));
     assert!(checked.line("container").starts_with("not run container: no server listens"), "{checked:#?}");
+    assert!(checked.line("server.properties").contains("not looked for; no server runs"), "{checked:#?}");
 }
 
 #[test]

@@ -175,7 +175,7 @@ fn a_machine_without_logind_is_told() {
 }
 
 #[test]
-fn a_systemd_that_hangs_is_not_waited_for() {
+fn a_logind_that_hangs_is_not_waited_for() {
     let Some(world) = world() else { return };
     world.machine.ok("systemctl start mc-idle; systemctl kill --signal=STOP systemd-logind");
     let (code, lines) = world.check_by("");

@@ -2,30 +2,26 @@
 
 use std::io;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use super::Subject;
 use super::finding::{Check, Finding};
 use crate::config::settings::Scope;
-use crate::error::chain;
 use crate::host::properties::{self, Found, Properties};
-use crate::host::server::{self, Processes};
+use crate::host::server::{self, Processes, ServerError};
 
 /// Files that are named in one finding; a mount may hold any number of servers.
 const FILES_MOST: usize = 8;
+/// How long a look through all those folders may take, unless the mount is given even longer for one answer.
+const PATIENCE: Duration = Duration::from_secs(10);
 
 /// Looks in the working directory of the server's process and, if it `answers`, on EFS. `listens`: a server does.
 pub async fn check<H>(subject: &Subject<'_, H>, answers: bool, listens: bool) -> Finding {
     let settings = subject.settings;
-    let (processes, trouble) = match server::processes(subject.proc, &settings.scope) {
-        Ok(processes) => (processes, None),
-        Err(error) => (Processes::default(), Some(chain(&error))),
-    };
-    let mut hidden = trouble.is_some() || processes.hidden && processes.found.is_empty();
-    let (folders, refused) = working_directories(&processes.found);
-    hidden |= refused;
+    let (folders, process) = working_directories(server::processes(subject.proc, &settings.scope));
     let mount_point = settings.efs().filter(|_| answers).map(|efs| efs.mount_point.as_path());
-    match properties::ask(subject.helper, &folders, mount_point, settings.efs.probe).await {
-        Ok(found) => weigh(&found, &settings.scope, listens, &Looked { mount_point, hidden }),
+    match properties::ask(subject.helper, &folders, mount_point, settings.efs.probe.max(PATIENCE)).await {
+        Ok(found) => weigh(&found, &settings.scope, listens, &Looked { mount_point, process }),
         Err(why) => Finding::not_run(Check::Properties, why),
     }
 }
@@ -34,21 +30,37 @@ pub async fn check<H>(subject: &Subject<'_, H>, answers: bool, listens: bool) ->
 #[derive(Debug, Clone, Copy)]
 struct Looked<'a> {
     mount_point: Option<&'a Path>,
-    /// The server's process could not be looked into.
-    hidden: bool,
+    process: Process,
 }
 
-/// Also whether one of them may not be entered by this user. Only the links are read: the folders may be on EFS.
-fn working_directories(processes: &[PathBuf]) -> (Vec<PathBuf>, bool) {
-    let (mut folders, mut refused) = (Vec::new(), false);
-    for process in processes {
+/// What became of the server's process.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Process {
+    /// Its working directory is known.
+    Found,
+    /// This user may not look into it.
+    Hidden,
+    /// There is none.
+    None,
+}
+
+/// Only the links are read: the folders may be on EFS.
+fn working_directories(processes: Result<Processes, ServerError>) -> (Vec<PathBuf>, Process) {
+    let Ok(Processes { found, mut hidden }) = processes else { return (Vec::new(), Process::Hidden) };
+    let mut folders = Vec::new();
+    for process in found {
         let folder = process.join("cwd");
         match std::fs::read_link(&folder) {
             Ok(_) => folders.push(folder),
-            Err(error) => refused |= error.kind() == io::ErrorKind::PermissionDenied,
+            Err(error) => hidden |= error.kind() == io::ErrorKind::PermissionDenied,
         }
     }
-    (folders, refused)
+    let process = match (folders.is_empty(), hidden) {
+        (false, _) => Process::Found,
+        (true, true) => Process::Hidden,
+        (true, false) => Process::None,
+    };
+    (folders, process)
 }
 
 fn weigh(found: &Found, scope: &Scope, listens: bool, looked: &Looked<'_>) -> Finding {
@@ -83,23 +95,19 @@ fn weigh(found: &Found, scope: &Scope, listens: bool, looked: &Looked<'_>) -> Fi
 }
 
 fn none(found: &Found, looked: &Looked<'_>) -> String {
-    let mut places = Vec::new();
-    if !looked.hidden {
-        places.push("in the working directory of the server's process".to_owned());
+    let in_process =
+        (looked.process == Process::Found).then(|| "in the working directory of the server's process".to_owned());
+    let on_mount = looked.mount_point.map(|mount_point| format!("at {}", mount_point.display()));
+    let places: Vec<String> = in_process.into_iter().chain(on_mount).collect();
+    let mut texts =
+        vec![if places.is_empty() { "not looked for".to_owned() } else { format!("none {}", places.join(" or ")) }];
+    match looked.process {
+        Process::Found => {}
+        Process::Hidden => texts.push("only root may look into the server's process".to_owned()),
+        Process::None => texts.push("no server runs whose working directory could be looked in".to_owned()),
     }
-    if let Some(mount_point) = looked.mount_point {
-        places.push(format!("at {}", mount_point.display()));
-    }
-    let mut text =
-        if places.is_empty() { "not looked for".to_owned() } else { format!("none {}", places.join(" or ")) };
-    if looked.hidden {
-        text += "; only root may look into the server's process";
-    }
-    for unreadable in found.unreadable.iter().take(FILES_MOST) {
-        text += "; ";
-        text += unreadable;
-    }
-    text
+    texts.extend(found.unreadable.iter().take(FILES_MOST).cloned());
+    texts.join("; ")
 }
 
 fn list(files: &[&Properties]) -> String {
@@ -122,7 +130,7 @@ mod tests {
         let scope = Scope { ports: [25565, 25566].into(), ..Settings::default().scope };
         let file = |port: &u16| Properties { path: format!("/{port}"), port: Port::Number(*port) };
         let found = Found { files: ports.iter().map(file).collect(), unreadable: Vec::new() };
-        weigh(&found, &scope, listens, &Looked { mount_point: Some(Path::new("/mnt/efs")), hidden: false })
+        weigh(&found, &scope, listens, &Looked { mount_point: Some(Path::new("/mnt/efs")), process: Process::Found })
     }
 
     #[test]

@@ -26,8 +26,8 @@ const NAME: &str = "server.properties";
 const DEFAULT_PORT: u16 = 25565;
 /// A server writes about 2 KiB.
 const FILE_LONGEST: u64 = 1 << 16;
-/// No folder is looked through any further.
-const ENTRIES_MOST: usize = 1000;
+/// No folder is looked through any further: on EFS each entry costs milliseconds.
+const ENTRIES_MOST: usize = 200;
 
 /// The port that a file names.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -83,11 +83,9 @@ pub struct Found {
 /// What `text` (java.util.Properties) names as `server-port`. Of several the last one counts.
 #[must_use]
 pub fn port(text: &str) -> Port {
-    let value =
-        text.lines().filter_map(pair).filter(|(key, _)| *key == "server-port").map(|(_, value)| value).next_back();
-    match value {
+    match text.lines().filter_map(pair).rfind(|(key, _)| *key == "server-port") {
         None => Port::Default,
-        Some(value) => match value.parse() {
+        Some((_, value)) => match value.parse() {
             Ok(0) | Err(_) => Port::NoPort(value.chars().take(20).collect()),
             Ok(number) => Port::Number(number),
         },

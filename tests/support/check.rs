@@ -24,7 +24,7 @@ impl Checked {
 
     /// The names and texts of the lines with this mark: `ok`, `note`, `FAILED`, `not run`.
     pub fn marked(&self, mark: &str) -> Vec<&str> {
-        self.lines.iter().filter_map(|line| Some(line.strip_prefix(&format!("{mark:7} "))?)).collect()
+        self.lines.iter().filter_map(|line| line.strip_prefix(&format!("{mark:7} "))).collect()
     }
 
     /// Whether a line has this mark and `text`.

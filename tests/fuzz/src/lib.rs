@@ -11,6 +11,7 @@ use mc_idle::config::files::{self, ConfigError};
 use mc_idle::config::keys::KEYS;
 use mc_idle::config::settings::{ParameterName, Settings};
 use mc_idle::hold;
+use mc_idle::host::properties::{self, Port};
 use mc_idle::host::row::Row;
 use mc_idle::host::{containers, mountinfo, tables};
 use mc_idle::idle::{Moment, Rule};
@@ -20,12 +21,13 @@ use mc_idle::{metadata, state_file};
 pub type Property = fn(&[u8]);
 
 /// Every target by its name, which is also that of its corpus.
-pub const TARGETS: [(&str, Property); 7] = [
+pub const TARGETS: [(&str, Property); 8] = [
     ("config", config),
     ("containers", containers),
     ("hold", hold),
     ("metadata", metadata),
     ("mountinfo", mountinfo),
+    ("server_properties", server_properties),
     ("state_file", state_file),
     ("tables", tables),
 ];
@@ -72,6 +74,15 @@ fn port_and_state(row: &str) -> (u16, u8) {
 
 fn players(rows: &[(u16, u8)]) -> usize {
     rows.iter().filter(|row| **row == (PORT, ESTABLISHED)).count()
+}
+
+/// `server.properties`: the last port that is written counts, and a comment never does.
+pub fn server_properties(input: &[u8]) {
+    let text = String::from_utf8_lossy(input);
+    let port = properties::port(&text);
+    assert_eq!(properties::port(&format!("#server-port=25570\n{text}\n ! server-port=25570")), port);
+    assert_eq!(properties::port(&format!("{text}\nserver-port=25570\n")), Port::Number(25570));
+    assert_ne!(port.number(), Some(0));
 }
 
 /// `/proc/self/mountinfo`: the mount that is found is the last one with its mount point, as it stands there, and a mount on
