@@ -1,5 +1,5 @@
-# An AMI from the newest Amazon Linux 2023. Needs Packer 1.8 or later (`packer init packer` fetches its plugins); what older ones
-# do not know stands between the marks.
+# An AMI from the newest Amazon Linux 2023. Needs Packer 1.8 or later (`packer init packer` fetches its plugins); what older
+# ones do not know stands between the marks.
 
 locals {
   # Small, and of the architecture that is built for: they only build.

@@ -1,4 +1,5 @@
-# A disk from Debian 12, for QEMU: the same provisioning, without an account. packer/debian/build.sh makes what it starts from.
+# A disk from Debian 12, for QEMU: the same provisioning, without an account. packer/debian/build.sh makes what it starts
+# from.
 
 source "qemu" "mc-idle" {
   iso_url          = var.base_image

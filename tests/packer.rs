@@ -138,7 +138,7 @@ while :; do sleep 0.1; done
 END
     chmod 755 /run/server";
 
-/// A server with a world on EFS, which is not mounted yet. Each test has one of its own, so that it has a journal of its own.
+/// A server with a world on EFS, which is not mounted yet. Each test has one of its own, and with it a journal of its own.
 struct Game {
     machine: Machine,
     unit: String,

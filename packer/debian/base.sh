@@ -62,7 +62,7 @@ mmdebstrap --variant=minbase --format=directory --include="$(IFS=,; echo "${pack
     --essential-hook='mkdir -p "$1"/etc/initramfs-tools/conf.d "$1"/usr/share/initramfs-tools/modules.d' \
     --essential-hook='mkdir -p "$1"/usr/share/man/man1' \
     --essential-hook='echo MODULES=list >"$1"/etc/initramfs-tools/conf.d/modules' \
-    --essential-hook='printf "virtio_pci\nvirtio_blk\nvirtio_scsi\next4\n" >"$1"/usr/share/initramfs-tools/modules.d/machine' \
+    --essential-hook='printf "%s\n" virtio_pci virtio_blk ext4 >"$1"/usr/share/initramfs-tools/modules.d/machine' \
     --customize-hook='rm -rf "$1"/var/lib/apt/lists/* "$1"/var/cache/apt/*' \
     "$VERSION_CODENAME" "$tree" - <"$work/sources.list" >"$disk.log" 2>&1 ||
     { tail -n 30 "$disk.log" >&2; exit 1; }

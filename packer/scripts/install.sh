@@ -1,6 +1,6 @@
 #!/bin/bash
-# Provisioning, as root on the machine that becomes the image: what a Minecraft server on EFS needs, and mc-idle. The same for
-# Amazon Linux 2023 and Debian 12; only what is missing is fetched. Everything comes from /tmp/mc-idle-image.
+# Provisioning, as root on the machine that becomes the image: what a Minecraft server on EFS needs, and mc-idle. The same
+# for Amazon Linux 2023 and Debian 12; only what is missing is fetched. Everything else comes from /tmp/mc-idle-image.
 set -euo pipefail
 
 from=/tmp/mc-idle-image

@@ -30,7 +30,8 @@ said=$(inside mc-idle check --offline 2>&1) || bad "mc-idle refuses its configur
 [ "$(inside id -u minecraft 2>/dev/null)" = 25565 ] || bad "there is no user minecraft with the number 25565"
 [ -x "$root/usr/lib/mc-idle/minecraft-server" ] || bad "what minecraft@.service runs is missing"
 inside java -XX:-UsePerfData -version >/dev/null 2>&1 || bad "java does not run"
-[ -x "$root/sbin/mount.efs" ] || [ -x "$root/sbin/mount.nfs4" ] || bad "nothing can mount EFS: neither mount.efs nor mount.nfs4"
+[ -x "$root/sbin/mount.efs" ] || [ -x "$root/sbin/mount.nfs4" ] ||
+    bad "nothing can mount EFS: neither mount.efs nor mount.nfs4"
 [ -d "$root/var/lib/cloud" ] || [ -x "$root/usr/bin/cloud-init" ] || bad "there is no cloud-init to apply user data"
 
 # Nothing of a site: that is user data's.
@@ -39,7 +40,8 @@ grep -qs '[[:space:]]/mnt/efs' "$root/etc/fstab" && bad "EFS stands in /etc/fsta
 none "a site's settings" "$root"/etc/mc-idle/config.d/*.toml "$root"/etc/default/mc-idle "$root"/etc/default/minecraft*
 none "a server is enabled" "$root"/etc/systemd/system/*.wants/minecraft@*
 none "AWS credentials" "$root"/root/.aws "$root"/home/*/.aws
-grep -Eqs '^[^:]+:\$' "$root/etc/shadow" && bad "an account has a password: $(grep -E '^[^:]+:\$' "$root/etc/shadow" | cut -d: -f1 | tr '\n' ' ')"
+accounts=$(grep -E '^[^:]+:\$' "$root/etc/shadow" | cut -d : -f 1 | tr '\n' ' ')
+[ -z "$accounts" ] || bad "an account has a password: $accounts"
 
 # Nothing of this machine: every instance makes its own.
 none "SSH host keys" "$root"/etc/ssh/ssh_host_*
@@ -61,7 +63,8 @@ none "shell histories" "$root"/root/.*_history "$root"/home/*/.*_history
 none "logs" "$root"/var/log/journal/*
 mapfile -t logs < <(find "$root/var/log" -type f -size +0)
 none "logs" "${logs[@]}"
-mapfile -t files < <(find "$root/tmp" "$root/var/tmp" -mindepth 1 -maxdepth 1 ! -name 'script_*.sh' ! -name 'systemd-private-*')
+mapfile -t files < <(find "$root/tmp" "$root/var/tmp" -mindepth 1 -maxdepth 1 \
+    ! -name 'script_*.sh' ! -name 'systemd-private-*')
 none "temporary files" "${files[@]}"
 [ ! -e "$root/usr/sbin/policy-rc.d" ] || bad "services are kept from starting by /usr/sbin/policy-rc.d"
 
