@@ -20,8 +20,6 @@ packages=(
     iproute2 iputils-ping procps ca-certificates less
     # What install.sh looks for: EFS by plain NFS, and a Java.
     nfs-common openjdk-17-jre-headless
-    # For the game server of the tests, which is no Java program.
-    nodejs
 )
 
 stamp=$(cat "$0" "$here"/files/* | sha256sum | cut -d ' ' -f 1)-$VERSION_CODENAME
