@@ -2,7 +2,6 @@
 
 import os
 import shutil
-import subprocess
 from pathlib import Path
 
 from demo import expect
@@ -10,7 +9,6 @@ from demo import expect
 import network
 
 HERE = Path(__file__).resolve().parent
-NODE_MODULES = HERE.parent.parent / "target/lab/node_modules"
 GAME = "evening"
 GAME_VERSION = "1.12.2"
 MINECRAFT_USER = 25565  # of the image; files on EFS belong to it
@@ -36,15 +34,10 @@ class Efs:
         self.log = self.folder / "ganesha.log"
 
     def fill(self):
-        """The game server's folder. Its modules are hard links where that is possible: they are half a gigabyte."""
         (self.folder / "recovery").mkdir(parents=True)
         self.game.mkdir(parents=True)
-        for name in ("start.sh", "game.js"):
+        for name in ("start.sh", "game.py"):
             shutil.copy(HERE / "guest" / name, self.game)
-        copy = ["cp", "-a", NODE_MODULES, self.game]
-        if subprocess.run([copy[0], "-al", *copy[2:]], capture_output=True, check=False).returncode:
-            shutil.rmtree(self.game / "node_modules", ignore_errors=True)
-            network.command(*copy)
         os.chown(self.game, MINECRAFT_USER, MINECRAFT_USER)
 
     def start(self):

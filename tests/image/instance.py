@@ -100,9 +100,12 @@ class Instance:
         keys = self.machine.ssh("sh", "-c", "cat /etc/ssh/ssh_host_*_key.pub | cut -d ' ' -f 1,2 | sort")
         return {"machine id": self.machine.ssh("cat", "/etc/machine-id").strip(), "host keys": keys.split("\n")}
 
-    def journal(self):
+    def journal(self, boot_id):
+        """That of one boot, from the disk of the machine, which is off. It is kept as text too."""
         self.screen.line("test", "reads the journal from the machine's disk")
-        return journal.read(self.machine)
+        log = journal.read(self.machine).of_boot(boot_id)
+        (self.machine.folder / f"journal-{self.machine.starts}.txt").write_text("\n".join(log.show()))
+        return log
 
     # What is seen of it.
 

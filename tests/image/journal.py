@@ -57,27 +57,11 @@ class Journal:
     def __init__(self, entries):
         self.entries = entries
 
-    def boots(self):
-        return list(dict.fromkeys(entry["_BOOT_ID"] for entry in self.entries))
-
     def of_boot(self, boot_id):
         return Journal([entry for entry in self.entries if entry["_BOOT_ID"] == boot_id.replace("-", "")])
 
-    def of(self, unit):
-        """What the unit said, and what systemd said of it."""
-        return Journal([
-            entry for entry in self.entries if unit in (entry.get("_SYSTEMD_UNIT"), entry.get("UNIT"))
-        ])
-
-    def first(self, text=None, message_id=None):
-        """The place of the first entry with this text (or id) in it; None without one."""
-        for place, entry in enumerate(self.entries):
-            if (text is None or text in line(entry)) and message_id in (None, entry.get("MESSAGE_ID")):
-                return place
-        return None
-
     def place(self, unit, text=None, message_id=None):
-        """The same, of one unit, in the order of the whole journal."""
+        """Where the unit first says this text, or systemd this of it, in the order of the whole journal; None if never."""
         for place, entry in enumerate(self.entries):
             if unit not in (entry.get("_SYSTEMD_UNIT"), entry.get("UNIT")):
                 continue

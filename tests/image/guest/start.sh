@@ -1,3 +1,3 @@
 #!/bin/sh
 # The server on EFS, as minecraft@.service starts it.
-exec /usr/bin/node game.js
+exec /usr/bin/python3 game.py
