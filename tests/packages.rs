@@ -138,6 +138,13 @@ impl Machine {
         assert_eq!(self.states()[lines].window_seconds, Some(25 * 60), "the operator's settings hold");
     }
 
+    /// Lets the service end with a configuration that it refuses.
+    fn fails(&self) {
+        self.config("idle_minuets = 15");
+        assert!(!self.run("systemctl restart mc-idle").status.success(), "a bad configuration was taken");
+        assert_eq!(self.property("ActiveState"), "failed");
+    }
+
     /// Nothing of the agent is left running, and systemd and the journal have never heard of it.
     fn nothing_left(&self) {
         assert_eq!(self.said("pidof mc-idle"), "");
@@ -249,6 +256,10 @@ fn a_deb_follows_policy_rc_d_and_does_not_hold_a_server_that_is_configured() {
     assert!(!told.contains("Nothing is stopped"), "{told}");
     assert_eq!(machine.property("ActiveState"), "active");
     assert_eq!(machine.said("ls /run/mc-idle/hold.json"), "", "configured already, and yet held");
+
+    machine.fails();
+    machine.ok("dpkg --purge mc-idle");
+    machine.nothing_left();
 }
 
 #[test]
@@ -325,7 +336,8 @@ fn an_upgrade_of_the_rpm_does_not_start_what_was_stopped() {
     assert_eq!(machine.property("ActiveState"), "inactive");
     machine.ok(&format!("rpm --force-debian --nodeps --upgrade /root/{}", rpm(NEXT)));
     assert_eq!(machine.property("ActiveState"), "inactive");
-    machine.ok("rpm --force-debian --erase mc-idle");
+    machine.fails();
+    machine.ok("rm /etc/mc-idle/config.d/50-test.toml; rpm --force-debian --erase mc-idle");
     machine.nothing_left();
     assert_eq!(machine.said("ls -d /etc/mc-idle"), "", "nobody has put anything there");
 }

@@ -3,7 +3,7 @@
 # Usage: build.sh BINARY FOLDER [TARGET]
 #   FOLDER: where the packages go.
 #   TARGET: the Rust target of the binary if it is not of this machine, such as aarch64-unknown-linux-gnu.
-# PACKAGE_VERSION in the environment takes the place of the version in Cargo.toml, and FAST=1 stands for less compression.
+# In the environment: PACKAGE_VERSION takes the place of the version in Cargo.toml; FAST=1 compresses less.
 set -euo pipefail
 
 # Amazon Linux 2023 has this glibc, and everything else that mc-idle is for has a newer one. The packages ask for it too

@@ -3,6 +3,9 @@ if [ -d /run/systemd/system ]; then
     systemctl daemon-reload || :
     if [ "$1" -ge 1 ]; then
         systemctl try-restart mc-idle.service || :
+    else
+        # One that had failed would stay in systemd's list.
+        systemctl reset-failed mc-idle.service 2>/dev/null || :
     fi
 fi
 journalctl --update-catalog || :
