@@ -68,11 +68,13 @@ pub enum Kind {
     Reclaim,
     /// Somebody holds the instance, or no longer does.
     Hold,
+    /// The metrics are not written, or again.
+    Metrics,
 }
 
 impl Kind {
     /// Every kind.
-    pub const ALL: [Kind; 21] = [
+    pub const ALL: [Kind; 22] = [
         Kind::Started,
         Kind::Ended,
         Kind::StateChanged,
@@ -94,6 +96,7 @@ impl Kind {
         Kind::Caution,
         Kind::Hold,
         Kind::Reclaim,
+        Kind::Metrics,
     ];
 
     /// The `MESSAGE_ID` (systemd.journal-fields(7)).
@@ -121,6 +124,7 @@ impl Kind {
             Kind::Caution => "778ee2aedb914833a7a28f7c3520222c",
             Kind::Hold => "e3013a5eb10e49aca0ff1b0e1bbf4b2d",
             Kind::Reclaim => "edfde62c4a41454ba952742f5f661073",
+            Kind::Metrics => "e0ed9bdd143549efbe1e64167a0b2a0a",
         }
     }
 }

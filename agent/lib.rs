@@ -19,10 +19,12 @@
 //! * [`hold`]: who wants the instance to stay up, until when and why.
 //! * [`logind`]: inhibitor locks and SSH sessions, which hold too, asked over the [`bus`].
 //! * [`status`]: the picture that `mc-idle status` shows.
+//! * [`metrics`]: the file for Prometheus.
 //! * [`state_file`]: what lets the clocks survive a restart of the agent.
 //! * [`config`]: text files in, valid settings out.
 //! * [`check`]: `mc-idle check`.
-//! * [`cli`], [`signals`], [`clock`], [`jitter`], [`error`], [`wall_time`], [`small_file`], [`whole_file`]: the edges of the process.
+//! * [`cli`], [`signals`], [`clock`], [`jitter`], [`error`], [`wall_time`], [`small_file`], [`whole_file`], [`background`]: the
+//!   edges of the process.
 //!
 //! Two promises outrank everything: a connected or joining player is never cut off, and an empty machine does stop.
 //! Unknown is never zero.
@@ -30,6 +32,7 @@
 pub mod announcer;
 #[cfg(feature = "aws")]
 pub mod aws;
+pub mod background;
 pub mod bus;
 #[cfg(feature = "aws")]
 pub mod check;
@@ -46,6 +49,7 @@ pub mod jitter;
 pub mod journal;
 pub mod logind;
 pub mod metadata;
+pub mod metrics;
 pub mod notify;
 pub mod sentence;
 pub mod service;

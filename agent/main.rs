@@ -19,6 +19,7 @@ use mc_idle::heartbeat::writer;
 use mc_idle::hold::{self, HoldSources, Known, RemoteKnown};
 use mc_idle::host::{ThisHost, probe, properties};
 use mc_idle::journal::{Journal, Scribe};
+use mc_idle::metrics::textfile::Textfile;
 use mc_idle::notify::Systemd;
 use mc_idle::service::{Service, World};
 use mc_idle::state_file::Keeper;
@@ -93,6 +94,7 @@ async fn serve(settings: Settings, config: Option<PathBuf>, dry_run: bool, journ
     let boot_id = boot_id();
     let (keeper, memory) =
         Keeper::open(&runtime_directory(), boot_id.as_deref(), clock::slept(), clock.now(), &journal)?;
+    let metrics = Textfile::start(journal.clone())?;
     // The picture there is that of the agent that keeps its clocks there.
     let publisher = if keeper.keeps() { Publisher::start(&runtime_directory())? } else { Publisher::none() };
     let (hold, hold_receiver) = watch::channel(settings.hold.clone());
@@ -123,6 +125,7 @@ async fn serve(settings: Settings, config: Option<PathBuf>, dry_run: bool, journ
         keeper,
         boot_id: boot,
         publisher,
+        metrics,
         holds: Box::new(move |now| holds.in_force(now, clock::wall())),
         hold,
         heart,

@@ -23,6 +23,8 @@ use crate::idle::rule::Refusal;
 use crate::idle::{Action, Efs, Memory, Moment, Reading, Rule, Seen, State, Ticket, View};
 use crate::jitter::jitter;
 use crate::journal::Journal;
+use crate::metrics::facts::{Attempts, Facts};
+use crate::metrics::textfile::Textfile;
 use crate::notify::Supervisor;
 use crate::state_file::Keeper;
 use crate::status::Status;
@@ -69,6 +71,8 @@ pub struct World<H, S> {
     pub boot_id: String,
     /// Where the picture for `mc-idle status` goes.
     pub publisher: Publisher,
+    /// Where the metrics go.
+    pub metrics: Textfile,
     /// Who holds the instance, and what of that cannot be taken up.
     pub holds: Box<dyn Fn(Moment) -> Known + Send>,
     /// Who may hold.
@@ -114,6 +118,7 @@ pub struct Service<H, C: Cloud, S> {
     mount: Mount,
     last: Sample,
     heartbeat_written: Option<Timestamp>,
+    attempts: Attempts,
     ready: bool,
 }
 
@@ -137,6 +142,7 @@ impl<H: Host, C: Cloud, S: Supervisor> Service<H, C, S> {
             mount: Mount::Missing(String::new()),
             last: Sample::of(Reading::Seen(Seen::default())),
             heartbeat_written: None,
+            attempts: Attempts::default(),
             ready: false,
             settings,
             cloud,
@@ -267,11 +273,13 @@ impl<H: Host, C: Cloud, S: Supervisor> Service<H, C, S> {
         match news {
             StopNews::Prepared(ticket, action, Ok(provision)) => self.last_look(ticket, action, provision),
             StopNews::Prepared(ticket, _, Err(refusal)) => {
+                self.attempts.answered(Err(&refusal));
                 self.rule.unprepared(ticket, self.world.clock.now(), refusal, jitter());
             }
             StopNews::Answered(ticket, answer) => {
                 let now = self.world.clock.now();
                 let accepted = answer.is_ok();
+                self.attempts.answered(answer.as_ref().copied());
                 self.rule.answered(ticket, now, answer, jitter());
                 if accepted {
                     self.announcer.accepted(&self.rule.view(now));
@@ -295,7 +303,10 @@ impl<H: Host, C: Cloud, S: Supervisor> Service<H, C, S> {
                     let _ = sender.send(StopNews::Answered(ticket, answer));
                 });
             }
-            Err(call_off) => self.announcer.called_off(&call_off, &self.rule.view(now)),
+            Err(call_off) => {
+                self.attempts.called_off(&call_off);
+                self.announcer.called_off(&call_off, &self.rule.view(now));
+            }
         }
     }
 
@@ -381,8 +392,14 @@ impl<H: Host, C: Cloud, S: Supervisor> Service<H, C, S> {
         if !self.rule.stopping() {
             view.state = State::Ended;
             view.stop_in = None;
+        }
+        let facts = self.facts(&view);
+        let metrics = self.world.metrics.end(self.settings.metrics_textfile.as_deref(), &facts, LAST_WORDS);
+        if view.state == State::Ended {
             let report = self.announcer.report(&view);
-            self.world.heart.last(report, LAST_WORDS).await;
+            tokio::join!(self.world.heart.last(report, LAST_WORDS), metrics);
+        } else {
+            metrics.await;
         }
         self.world.publisher.finish(LAST_PICTURE);
     }
@@ -405,7 +422,14 @@ impl<H: Host, C: Cloud, S: Supervisor> Service<H, C, S> {
             heartbeat_written: self.heartbeat_written,
             boot_id: &self.world.boot_id,
         };
-        self.world.publisher.publish(&Status::new(&subject, now, clock::wall()));
+        self.world.publisher.publish(Status::new(&subject, now, clock::wall()));
+        let facts = self.facts(&view);
+        self.world.metrics.show(self.settings.metrics_textfile.as_deref(), now, &facts);
         view
+    }
+
+    fn facts(&self, view: &View) -> Facts {
+        let holds = &self.announcer.circumstances().holds;
+        Facts::new(view, holds, self.attempts, self.world.dry_run, self.heartbeat_written, clock::wall())
     }
 }

@@ -9,14 +9,13 @@ use std::io;
 use std::net::SocketAddr;
 use std::num::NonZeroU64;
 use std::path::{Path, PathBuf};
-use std::sync::mpsc::{self, SyncSender};
-use std::thread;
 use std::time::Duration;
 
 use rustix::fs::{FlockOperation, flock};
 use serde::{Deserialize, Serialize};
 use tracing::Level;
 
+use crate::background::Background;
 use crate::clock::SLEEP;
 use crate::error::chain;
 use crate::idle::window::{Clock, Running};
@@ -155,14 +154,14 @@ pub fn parse(text: &[u8], boot_id: &str, slept: Duration, now: Moment) -> Result
 /// Where states are handed in. Never waits.
 #[derive(Debug)]
 pub struct Keeper {
-    queue: Option<SyncSender<(Memory, Duration)>>,
+    writer: Background<(Memory, Duration)>,
 }
 
 impl Keeper {
     /// A keeper that keeps nothing.
     #[must_use]
     pub fn none() -> Self {
-        Keeper { queue: None }
+        Keeper { writer: Background::none() }
     }
 
     /// Takes up what `folder` holds from before, and keeps what is handed in from now on. What is wrong is told once.
@@ -198,29 +197,25 @@ impl Keeper {
             warn(format!("{} is not taken up, and the clock starts at zero: {}.", path.display(), chain(&error)));
             None
         });
-        let (queue, states) = mpsc::sync_channel::<(Memory, Duration)>(1);
         let mut pen = Pen { path, journal: journal.clone(), failing: false };
-        thread::Builder::new().name("state".to_owned()).spawn(move || {
-            let _lock = lock;
-            for (memory, slept) in states {
-                pen.write(&text(&memory, &boot_id, slept));
-            }
+        let writer = Background::start("state", move |(memory, slept): (Memory, Duration)| {
+            // Held for as long as the thread lives.
+            let _lock = &lock;
+            pen.write(&text(&memory, &boot_id, slept));
         })?;
-        Ok((Keeper { queue: Some(queue) }, memory))
+        Ok((Keeper { writer }, memory))
     }
 
     /// Whether it keeps anything: the folder is there, and no other agent's.
     #[must_use]
     pub fn keeps(&self) -> bool {
-        self.queue.is_some()
+        self.writer.works()
     }
 
     /// Keeps `memory`, written down after the machine has slept for `slept` in all.
     pub fn keep(&self, memory: Memory, slept: Duration) {
-        if let Some(queue) = &self.queue {
-            // Full: the thread is still at the last one, and the next sample comes soon.
-            let _ = queue.try_send((memory, slept));
-        }
+        // Busy: the thread is still at the last one, and the next sample comes soon.
+        let _ = self.writer.hand_in((memory, slept));
     }
 }
 

@@ -135,6 +135,11 @@ const VALUES: &[Values] = &[
     Values { key: "hold.ssh_sessions", refused: &["\"true\"", "1", "\"\""], taken: &["true", "false"] },
     Values { key: "hold.parameter", refused: &["\"a:b\"", "\"/aws\"", "true"], taken: &["\"\"", "\"/servers/hold\""] },
     Values {
+        key: "metrics.textfile",
+        refused: &["\"mc-idle.prom\"", "\"/\"", "\"/metrics/\"", "\"/var/../mc-idle.prom\"", "true", "[]"],
+        taken: &["\"\"", "\"/var/lib/node_exporter/mc-idle.prom\""],
+    },
+    Values {
         key: "aws.region",
         refused: &["\"\"", "\"eu\"", "\"eu-central\"", "\"EU-central-1\"", "\"eu--1\"", "\"eu-central-1/\"", "1"],
         taken: &["\"eu-central-1\"", "\"us-gov-west-1\""],

@@ -37,6 +37,7 @@ use mc_idle::host::tables::Landmarks;
 use mc_idle::host::{Host, Sample, ThisHost};
 use mc_idle::idle::Reading;
 use mc_idle::journal::{Journal, Line};
+use mc_idle::metrics::textfile::Textfile;
 use mc_idle::notify::Supervisor;
 use mc_idle::service::{Service, Signal, World};
 use mc_idle::state_file::Keeper;
@@ -425,6 +426,7 @@ impl Agent {
             keeper: Keeper::none(),
             boot_id: String::new(),
             publisher: Publisher::none(),
+            metrics: Textfile::none(),
             holds: Box::new(|_| Known::default()),
             hold: watch::channel(HoldSettings::default()).0,
             heart,

@@ -31,6 +31,7 @@ use mc_idle::idle::window::{self, Running};
 use mc_idle::idle::{Clearance, Memory, Reading, Seen, Socket};
 use mc_idle::journal::{Journal, Kind, Line};
 use mc_idle::metadata::{Caution, Notice, ReclaimAction};
+use mc_idle::metrics::textfile::Textfile;
 use mc_idle::notify::Supervisor;
 use mc_idle::service::{Service, Signal, World};
 use mc_idle::state_file::Keeper;
@@ -223,6 +224,7 @@ impl Agent {
             keeper: Keeper::none(),
             boot_id: "boot".to_owned(),
             publisher: Publisher::none(),
+            metrics: Textfile::none(),
             holds: Box::new(move |_| Known { holds: held_by.get().holds.clone(), ..Known::default() }),
             hold: watch::channel(HoldSettings::default()).0,
             heart,

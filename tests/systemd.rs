@@ -429,6 +429,32 @@ fn the_clock_starts_at_zero_after_a_stop() {
 }
 
 #[test]
+fn metrics_are_written_where_a_drop_in_allows_it() {
+    let Some(machine) = machine() else { return };
+    machine.ok("rm -rf /var/lib/metrics; mkdir -m 755 /var/lib/metrics");
+    machine.config(&format!("metrics.textfile = \"/var/lib/metrics/mc-idle.prom\"\n{QUICK}"));
+    let told = |parts: [&str; 2]| {
+        let said = |text: &str| parts.iter().all(|part| text.contains(part));
+        machine.journal().iter().filter(|entry| entry["MESSAGE"].as_str().is_some_and(said)).count()
+    };
+    machine.ok("systemctl start mc-idle");
+    let read_only = ["Read-only file system", "[Service], ReadWritePaths=/var/lib/metrics."];
+    machine.until("it says what to allow", || told(read_only) == 1);
+    machine.drop_in("[Service]\nReadWritePaths=/var/lib/metrics");
+    machine.ok("systemctl restart mc-idle");
+    let refused = ["Permission denied", "Let the user that mc-idle runs as write to the folder /var/lib/metrics."];
+    machine.until("it says who lacks the right", || told(refused) == 1);
+    machine.ok("chgrp mc-idle /var/lib/metrics; chmod g+w /var/lib/metrics");
+    machine.until("it says that all is well", || told(["Metrics are written to", "again"]) == 1);
+    // By another user: node_exporter has one of its own.
+    let page = machine.ok("runuser -u nobody -- cat /var/lib/metrics/mc-idle.prom");
+    assert!(page.contains("mc_idle_state{state=\"no-server\"} 1"), "{page}");
+    machine.ok("systemctl stop mc-idle");
+    let page = machine.ok("cat /var/lib/metrics/mc-idle.prom; rm -r /var/lib/metrics");
+    assert!(page.contains("mc_idle_state{state=\"ended\"} 1"), "{page}");
+}
+
+#[test]
 fn journalctl_explains_the_lines() {
     let Some(machine) = machine() else { return };
     machine.config(QUICK);

@@ -153,6 +153,14 @@ pub const KEYS: &[Key] = &[
         set: |settings, value| put(&mut settings.hold.parameter, parameter(value)),
     },
     Key {
+        name: "metrics.textfile",
+        meaning: "The file that gets the metrics for Prometheus; its node_exporter takes names that end with .prom. The unit \
+            has to be allowed to write there: `ReadWritePaths=` with the file's folder in a drop-in of `systemctl edit mc-idle`.",
+        default: Some("\"\""),
+        allowed: "the absolute path of a file, or \"\" for none",
+        set: |settings, value| put(&mut settings.metrics_textfile, file(value)),
+    },
+    Key {
         name: "aws.region",
         meaning: "The region, where instance metadata does not tell.",
         default: None,
@@ -187,6 +195,7 @@ impl Default for Settings {
             efs_patience: Duration::ZERO,
             heartbeat: HeartbeatSettings { parameter: None, instance_id_parameter: None, interval: Duration::ZERO },
             hold: HoldSettings::default(),
+            metrics_textfile: None,
             aws: AwsSettings::default(),
             written: BTreeMap::new(),
         };
@@ -281,6 +290,16 @@ fn absolute(value: &DeValue<'_>) -> Option<PathBuf> {
     let allowed = path.as_os_str().is_empty() || (path.is_absolute() && path.components().all(|part| plain(&part)));
     // Collecting the components drops a trailing or a doubled slash, which the kernel's table of mounts does not have.
     allowed.then(|| path.components().collect())
+}
+
+#[expect(clippy::option_option, reason = "outer: allowed or not; inner: a file or none")]
+fn file(value: &DeValue<'_>) -> Option<Option<PathBuf>> {
+    let path = absolute(value)?;
+    match (path.as_os_str().is_empty(), path.file_name()) {
+        (true, _) => Some(None),
+        (false, Some(_)) if !value.as_str()?.ends_with('/') => Some(Some(path)),
+        _ => None,
+    }
 }
 
 #[expect(clippy::option_option, reason = "outer: allowed or not; inner: a name or none")]

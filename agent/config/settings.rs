@@ -156,6 +156,8 @@ pub struct Settings {
     pub heartbeat: HeartbeatSettings,
     /// Who may hold the instance.
     pub hold: HoldSettings,
+    /// The file that gets the metrics; `None`: none.
+    pub metrics_textfile: Option<PathBuf>,
     /// Who this instance is.
     pub aws: AwsSettings,
     /// The value of each key as it was written, or its default: to tell what a reload changes.

@@ -69,6 +69,9 @@ pub enum Efs {
 }
 
 impl Efs {
+    /// Every word for it.
+    pub const WORDS: [&str; 4] = ["mounted", "missing", "hung", "off"];
+
     /// The word for it in the heartbeat and the journal.
     #[must_use]
     pub fn word(self) -> &'static str {

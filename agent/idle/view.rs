@@ -62,6 +62,10 @@ pub enum State {
 }
 
 impl State {
+    /// The word of every state.
+    pub const WORDS: [&str; 9] =
+        ["starting", "no-server", "occupied", "idle", "due", "blind", "stopping", "stop-failed", "ended"];
+
     /// The word for it in the heartbeat and the journal.
     #[must_use]
     pub fn word(&self) -> &'static str {

@@ -3,7 +3,7 @@
 #
 #   tests/lab/setup.sh build   system packages for `cargo build` only (C compiler, libclang, make, curl)
 #   tests/lab/setup.sh fuzz    the same and a C++ compiler, for the fuzzer
-#   tests/lab/setup.sh manual  the same and, as root with apt-get, what the man pages and completions are tried with
+#   tests/lab/setup.sh manual  the same and, as root with apt-get, what man pages, completions and metrics are tried with
 #   tests/lab/setup.sh         all: the above, python3 + venv, node >= 18 + npm, faketime,
 #   tests/lab/setup.sh lab     then target/lab/venv and target/lab/node_modules from the pinned lists beside this file
 #
@@ -12,6 +12,7 @@ set -euo pipefail
 
 here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
 lab=$(cd "$here/../.." && pwd)/target/lab
+manual=${lab%/lab}/manual
 part=${1:-lab}
 
 say() { printf 'setup: %s\n' "$*" >&2; }
@@ -123,11 +124,24 @@ make_node_modules() {
         npm ci --prefix "$lab" --ignore-scripts --no-audit --no-fund --loglevel=error
 }
 
+# Prometheus's own reader of metrics. Only the program: the package would start a server here.
+make_promtool() {
+    rm -rf "$manual/new"
+    mkdir -p "$manual/new"
+    chmod 777 "$manual/new" # apt-get downloads as a user of its own
+    (cd "$manual/new" && { apt-get download -q prometheus || { apt-get update -q && apt-get download -q prometheus; }; }) &&
+        dpkg-deb --extract "$manual"/new/prometheus_*.deb "$manual/new" &&
+        mv "$manual/new/usr/bin/promtool" "$manual/promtool" && rm -r "$manual/new"
+}
+
 case $part in build | fuzz | manual | lab) ;; *) die "usage: setup.sh [build|fuzz|manual|lab]" ;; esac
 system_packages
 if [[ $part == lab ]]; then
     mkdir -p "$lab"
     make_once "$lab/venv/.stamp" "$here/requirements.txt" -- make_venv
     make_once "$lab/node_modules/.stamp" "$here/package.json" "$here/package-lock.json" -- make_node_modules
+fi
+if [[ $part == manual ]] && ((EUID == 0)) && has apt-get && ! has promtool && [[ ! -x $manual/promtool ]]; then
+    step "fetching promtool (Debian's package prometheus)" make_promtool
 fi
 say "ready"

@@ -33,8 +33,7 @@ pub(crate) fn synopsis() -> String {
         let mut arguments: Vec<&Arg> = command.get_arguments().collect();
         while let Some(argument) = arguments.first().copied() {
             let either = |other: &&Arg| {
-                let excludes =
-                    |one: &Arg, other: &Arg| command.get_arg_conflicts_with(one).iter().any(|arg| *arg == other);
+                let excludes = |one: &Arg, other: &Arg| command.get_arg_conflicts_with(one).contains(&other);
                 argument == *other || excludes(argument, other) || excludes(other, argument)
             };
             let (group, others): (Vec<&Arg>, Vec<&Arg>) = arguments.into_iter().partition(either);

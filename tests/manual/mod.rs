@@ -4,6 +4,8 @@
 //! * [`keys`]: the keys: the shipped file, the README's table, a part of mc-idle.toml(5).
 //! * [`roff`]: text in the language of man pages.
 
+#![allow(clippy::format_collect, clippy::format_push_string, reason = "a few pages, made once: plain before fast")]
+
 pub(crate) mod commands;
 pub(crate) mod keys;
 pub(crate) mod roff;

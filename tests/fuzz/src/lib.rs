@@ -176,6 +176,14 @@ fn are_allowed(settings: &Settings) {
 
     assert!(!mount_point.contains('\0'), "{mount_point:?}");
 
+    if let Some(file) = &settings.metrics_textfile {
+        let file = file.to_str().expect("TOML is text");
+        assert!(
+            file.strip_prefix('/').is_some_and(|path| path.split('/').all(plain)) && !file.contains('\0'),
+            "{file:?}"
+        );
+    }
+
     let names = [&settings.heartbeat.parameter, &settings.heartbeat.instance_id_parameter, &settings.hold.parameter];
     for name in names.into_iter().flatten().map(|name: &ParameterName| name.of(INSTANCE)) {
         let char = |char: char| char.is_ascii_alphanumeric() || ".-_/".contains(char);
