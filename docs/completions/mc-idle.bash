@@ -73,7 +73,7 @@ _mc__idle() {
             return 0
             ;;
         mc__idle__subcmd__check)
-            opts="-h --config --offline --help"
+            opts="-h --config --offline --json --help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0

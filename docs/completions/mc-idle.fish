@@ -37,6 +37,7 @@ complete -c mc-idle -n "__fish_mc_idle_using_subcommand run" -l dry-run -d 'Do e
 complete -c mc-idle -n "__fish_mc_idle_using_subcommand run" -s h -l help -d 'Print help'
 complete -c mc-idle -n "__fish_mc_idle_using_subcommand check" -l config -d 'Read FILE, and the folder config.d beside it, instead of /etc/mc-idle/config.toml' -r -F
 complete -c mc-idle -n "__fish_mc_idle_using_subcommand check" -l offline -d 'Check the configuration only'
+complete -c mc-idle -n "__fish_mc_idle_using_subcommand check" -l json -d 'Tell it as JSON, for scripts'
 complete -c mc-idle -n "__fish_mc_idle_using_subcommand check" -s h -l help -d 'Print help'
 complete -c mc-idle -n "__fish_mc_idle_using_subcommand status" -l json -d 'Everything, as JSON, for scripts'
 complete -c mc-idle -n "__fish_mc_idle_using_subcommand status" -l watch -d 'Show it again every second, until Ctrl-C'
