@@ -131,7 +131,7 @@ impl Screen<'_> {
         let mut drawn = format!("\n## {}. {}\n\n{}\n", self.number, self.title, self.situation);
         for (command, output) in outputs {
             let folded: Vec<String> = output.lines().map(fold).collect();
-            drawn += &format!("\n```console\n$ {command}\n{}\n```\n", folded.join("\n"));
+            drawn.push_str(&["\n```console\n$ ", command, "\n", &folded.join("\n"), "\n```\n"].concat());
         }
         drawn
     }
