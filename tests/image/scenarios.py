@@ -187,10 +187,10 @@ def reboot(stage):
     instance.start()
     up_and_idle(instance)
     identity = stage.note_identity(instance)
-    half = WINDOW / 2
+    part = WINDOW / 3
     beat = instance.wait_for_beat(
-        f"half the window is over ({half:.0f} s)", WINDOW,
-        lambda beat: beat["state"] == "idle" and beat["idle_seconds"] >= half,
+        f"{part:.0f} s of the window are over", WINDOW,
+        lambda beat: beat["state"] == "idle" and beat["idle_seconds"] >= part,
     )
     boot_id = beat["boot_id"]
     instance.no_stop = "before a full window was over after the reboot"
