@@ -3,8 +3,8 @@
 
     target/lab/venv/bin/python tests/image/ec2.py --user-data FILE --public-key FILE
 
-Serves instance metadata at 169.254.169.254:80 and the API at 10.77.0.1:4566. When ready it prints one JSON line as aws.py
-does, and then runs until SIGTERM or until its stdin is closed. /lab/... pages: see aws.py.
+Serves instance metadata at 169.254.169.254:80 and the API at 10.77.0.1:4566. When ready it prints one JSON line as
+aws.py does, and then runs until SIGTERM or until its stdin is closed. /lab/... pages: see aws.py.
 """
 
 import argparse
@@ -59,7 +59,8 @@ class Metadata(aws.Metadata):
         document = json.dumps({
             "accountId": aws.DEFAULT_ACCOUNT_ID, "architecture": "x86_64", "availabilityZone": region + "a",
             "imageId": "ami-0123456789abcdef0", "instanceId": instance_id, "instanceType": "t3.medium",
-            "pendingTime": "2026-01-01T00:00:00Z", "privateIp": network.GUEST, "region": region, "version": "2017-09-30",
+            "pendingTime": "2026-01-01T00:00:00Z", "privateIp": network.GUEST, "region": region,
+            "version": "2017-09-30",
         }, indent=2)
         self.others = {
             "/latest/user-data": user_data,
@@ -108,7 +109,8 @@ def main():
         server = make_server(address, port, lab, threaded=True, request_handler=aws.Handler)
         threading.Thread(target=server.serve_forever, daemon=True).start()
     endpoint = f"http://{network.GATEWAY}:{network.API_PORT}"
-    ready = {"endpoint": endpoint, "imds": f"http://{network.METADATA}", "instance_id": lab.instance_id, "region": REGION}
+    imds = f"http://{network.METADATA}"
+    ready = {"endpoint": endpoint, "imds": imds, "instance_id": lab.instance_id, "region": REGION}
     print(json.dumps(ready), flush=True)
     ended.wait()
 

@@ -12,7 +12,7 @@ HERE = Path(__file__).resolve().parent
 GAME = "evening"
 GAME_VERSION = "1.12.2"
 MINECRAFT_USER = 25565  # of the image; files on EFS belong to it
-# The default grace period after a start, 90 s without any lock or open, is for clients of a server that was there before.
+# The default grace period after a start, 90 s without any open, is for clients of a server that was there before.
 CONFIG = """\
 NFS_CORE_PARAM {{ Protocols = 4; NFS_Port = 2049; Bind_addr = {address}; Enable_NLM = false; Enable_RQUOTA = false; }}
 NFSV4 {{ Graceless = true; Minor_Versions = 1; RecoveryRoot = "{folder}/recovery"; }}

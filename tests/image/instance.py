@@ -26,6 +26,7 @@ def seconds_of(stamp):
 class Instance:
     def __init__(self, stage, name, settings):
         self.stage, self.crew, self.screen = stage, stage.crew, stage.screen
+        self.name = name
         folder = stage.folder / name
         folder.mkdir()
         document = folder / "user-data"
@@ -58,7 +59,10 @@ class Instance:
         self.screen.line("aws", f"{self.aws.instance_id} starts")
 
     def wait(self, seconds, until=lambda: None, shown=None):
-        """Waits until `until` has a value, which is returned, or the seconds are over (None). Stops the machine as EC2 does."""
+        """Waits until `until` has a value, which is returned, or the seconds are over (None).
+
+        The machine is stopped meanwhile, as EC2 does, when the instance is.
+        """
         end = time.monotonic() + seconds
         while True:
             self.crew.check()
@@ -82,7 +86,9 @@ class Instance:
 
     def wait_until_off(self):
         began = time.monotonic()
-        off = self.wait(OFF_SECONDS, lambda: not self.machine.is_on(), lambda: f"the machine shuts down: {self.console()}")
+        off = self.wait(
+            OFF_SECONDS, lambda: not self.machine.is_on(), lambda: f"the machine shuts down: {self.console()}",
+        )
         expect(off, f"the machine was not off {OFF_SECONDS} s after the power button")
         self.screen.line("aws", f"the machine is off, {time.monotonic() - began:.0f} s after the power button")
 
@@ -98,7 +104,7 @@ class Instance:
     def identity(self):
         """What no two machines may have in common."""
         keys = self.machine.ssh("sh", "-c", "cat /etc/ssh/ssh_host_*_key.pub | cut -d ' ' -f 1,2 | sort")
-        return {"machine id": self.machine.ssh("cat", "/etc/machine-id").strip(), "host keys": keys.split("\n")}
+        return {"machine id": self.machine.ssh("cat", "/etc/machine-id").strip(), "host keys": keys.split("\n")[:-1]}
 
     def journal(self, boot_id):
         """That of one boot, from the disk of the machine, which is off. It is kept as text too."""
@@ -145,15 +151,17 @@ class Instance:
         late = 15  # seconds in which a stop that is too late is still waited for, to say how late
         stop = self.wait(
             since + not_after + late - time.time(), lambda: next(iter(self.stops()), None),
-            lambda: f"waiting for the stop: {time.time() - since:.0f} s, due between {not_before:.0f} and {not_after:.0f} s",
+            lambda: f"waiting for the stop: {time.time() - since:.0f} s of {not_before:.0f} to {not_after:.0f} s",
         )
         expect(stop, f"no StopInstances within {not_after + late:.0f} s; the last heartbeat is {self.last_beat()}")
         took = stop["at"] - since
-        self.screen.line("aws", f"StopInstances came after {took:.1f} s; allowed are {not_before:.0f} to {not_after:.0f} s")
+        allowed = f"{not_before:.0f} to {not_after:.0f} s"
+        self.screen.line("aws", f"StopInstances came after {took:.1f} s; allowed are {allowed}")
         expect(took >= not_before, f"the stop came after {took:.1f} s, and must not come before {not_before:.1f} s")
         expect(took <= not_after, f"the stop came after {took:.1f} s, later than {not_after:.1f} s")
         asked = {key: value for key, value in stop["params"].items() if key != "Version"}
-        expect(asked == {"InstanceId.1": self.aws.instance_id}, f"the request asked for more than a plain stop of itself: {asked}")
+        plain = {"InstanceId.1": self.aws.instance_id}
+        expect(asked == plain, f"the request asked for more than a plain stop of itself: {asked}")
 
     def console(self):
         tail = self.machine.console_tail(1)

@@ -61,7 +61,7 @@ class Journal:
         return Journal([entry for entry in self.entries if entry["_BOOT_ID"] == boot_id.replace("-", "")])
 
     def place(self, unit, text=None, message_id=None):
-        """Where the unit first says this text, or systemd this of it, in the order of the whole journal; None if never."""
+        """Where in the whole journal the unit first says this text, or systemd this of it; None if never."""
         for place, entry in enumerate(self.entries):
             if unit not in (entry.get("_SYSTEMD_UNIT"), entry.get("UNIT")):
                 continue

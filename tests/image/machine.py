@@ -5,6 +5,7 @@ import re
 import shlex
 import socket
 import subprocess
+import time
 import uuid
 from pathlib import Path
 
@@ -13,6 +14,7 @@ from demo import Failure, expect
 import network
 
 ESCAPES = re.compile(r"\x1b[\[\]][0-9;?]*[A-Za-z]|[\r\x1b]")  # colours and cursor movements
+NO_CONNECTION = 255
 USER = "debian"  # cloud-init's default user, who gets the instance's key pair
 
 
@@ -30,7 +32,8 @@ class Machine:
         self.starts = 0
         self.console = None
         # The image itself stays as it was built.
-        network.command("qemu-img", "create", "-q", "-f", "qcow2", "-F", "qcow2", "-b", Path(image).resolve(), self.disk)
+        image = Path(image).resolve()
+        network.command("qemu-img", "create", "-q", "-f", "qcow2", "-F", "qcow2", "-b", image, self.disk)
 
     def switch_on(self):
         self.starts += 1
@@ -75,18 +78,24 @@ class Machine:
     def ssh(self, *words, seconds=60):
         """What the command prints in the guest, run by a user who may become root."""
         order = shlex.join(words)
-        try:
-            done = subprocess.run(
-                ["ssh", "-F", "none", "-i", self.sockets / "key", "-o", "BatchMode=yes", "-o", "LogLevel=ERROR",
-                 "-o", "StrictHostKeyChecking=no", "-o", "UserKnownHostsFile=/dev/null", "-o", "ConnectTimeout=15",
-                 "-o", "ServerAliveInterval=10", f"{USER}@{network.GUEST}", order],
-                stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=seconds, check=False,
-            )
-        except subprocess.TimeoutExpired:
-            raise Failure(f"`{order}` did not end in the guest within {seconds} s") from None
-        if done.returncode:
-            raise Failure(f"`{order}` failed in the guest with {done.returncode}: {(done.stderr or done.stdout).strip()}")
-        return done.stdout
+        end = time.monotonic() + seconds
+        while True:
+            try:
+                done = subprocess.run(
+                    ["ssh", "-F", "none", "-i", self.sockets / "key", "-o", "BatchMode=yes", "-o", "LogLevel=ERROR",
+                     "-o", "StrictHostKeyChecking=no", "-o", "UserKnownHostsFile=/dev/null", "-o", "ConnectTimeout=15",
+                     "-o", "ServerAliveInterval=10", f"{USER}@{network.GUEST}", order],
+                    stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=seconds, check=False,
+                )
+            except subprocess.TimeoutExpired:
+                raise Failure(f"`{order}` did not end in the guest within {seconds} s") from None
+            if done.returncode == 0:
+                return done.stdout
+            # ssh's own failure: the guest's side may still be starting.
+            if done.returncode != NO_CONNECTION or time.monotonic() >= end:
+                complaint = (done.stderr or done.stdout).strip()
+                raise Failure(f"`{order}` failed in the guest with {done.returncode}: {complaint}")
+            time.sleep(1)
 
     def console_tail(self, lines=40):
         if not self.console or not self.console.exists():

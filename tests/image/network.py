@@ -1,4 +1,4 @@
-"""The test's own network: a bridge with the guest's tap device on it, and a network namespace each for EFS and the players.
+"""The test's own network: a bridge with the guest's tap device on it, and a namespace each for EFS and the players.
 
     this namespace: bridge `vpc`       10.77.0.1 (AWS's endpoint, DHCP, DNS), 169.254.169.254 (instance metadata)
         tap device  `guest`            10.77.0.10, given out by DHCP as on EC2
@@ -43,7 +43,8 @@ def command(*words, given=None):
     """Runs a short command; its complaint becomes the failure."""
     done = subprocess.run([str(word) for word in words], input=given, capture_output=True, text=True, check=False)
     if done.returncode:
-        raise Failure(f"`{' '.join(map(str, words))}` failed with {done.returncode}: {(done.stderr or done.stdout).strip()}")
+        complaint = (done.stderr or done.stdout).strip()
+        raise Failure(f"`{' '.join(map(str, words))}` failed with {done.returncode}: {complaint}")
     return done.stdout
 
 
@@ -82,8 +83,8 @@ def build():
 
 def start_dhcp(crew, folder):
     crew.start(
-        "dhcp", "dnsmasq", "--keep-in-foreground", "--conf-file=/dev/null", "--user=root", f"--pid-file={folder / 'dnsmasq.pid'}",
-        "--interface=vpc", "--bind-interfaces", "--no-hosts", "--no-resolv",
+        "dhcp", "dnsmasq", "--keep-in-foreground", "--conf-file=/dev/null", "--user=root",
+        f"--pid-file={folder / 'dnsmasq.pid'}", "--interface=vpc", "--bind-interfaces", "--no-hosts", "--no-resolv",
         f"--dhcp-range={GUEST},{GUEST},255.255.255.0,infinite", f"--dhcp-host={GUEST_MAC},{GUEST}",
         f"--dhcp-option=option:router,{GATEWAY}", f"--dhcp-leasefile={folder / 'leases'}",
     )

@@ -1,10 +1,10 @@
 #!/usr/bin/env python3
 """Boots the image under QEMU, and plays it what an instance meets: players, EFS that hangs or is missing, a reboot.
 
-    target/lab/venv/bin/python tests/image/run.py target/image/mc-idle.qcow2 [SCENARIO...]       (`make image-test` does it all)
+    target/lab/venv/bin/python tests/image/run.py target/image/mc-idle.qcow2 [SCENARIO...]    (or `make image-test`)
 
-Needs root, and what tests/image/setup.sh installs. AWS is emulated (tests/lab/aws.py), EFS is a real NFS 4.1 server, the players
-are real clients. Everything runs in namespaces of its own, which end with this program, however that ends.
+Needs root, and what tests/image/setup.sh installs. AWS is emulated (tests/lab/aws.py), EFS is a real NFS 4.1 server, the
+players are real clients. Everything runs in namespaces of its own, which end with this program, however that ends.
 What a run leaves behind (consoles, journals) is in target/image/run. Exit codes as for the demo: 0, 1 or 130.
 """
 
@@ -27,11 +27,13 @@ from demo import Crew, Failure, Screen, expect  # noqa: E402
 
 import network  # noqa: E402
 from efs import GAME_VERSION, Efs  # noqa: E402
-from instance import BOOT_SECONDS, Instance  # noqa: E402
-from scenarios import SCENARIOS, settings  # noqa: E402
+from instance import Instance  # noqa: E402
+from scenarios import SCENARIOS, settings, up_and_idle  # noqa: E402
 
 TARGET = HERE.parent.parent / "target/image"
-TOOLS = ["qemu-system-x86_64", "qemu-img", "ganesha.nfsd", "nft", "dnsmasq", "debugfs", "journalctl", "ssh", "node", "unshare"]
+TOOLS = [
+    "qemu-system-x86_64", "qemu-img", "ganesha.nfsd", "nft", "dnsmasq", "debugfs", "journalctl", "ssh", "node", "unshare",
+]
 APART = "MC_IDLE_IMAGE_TEST_APART"
 
 
@@ -51,7 +53,8 @@ class Stage:
     def __init__(self, image, screen, crew, folder, sockets):
         self.image, self.screen, self.crew, self.folder, self.sockets = image, screen, crew, folder, sockets
         self.efs = Efs(crew, folder)
-        self.present = (None, None)
+        self.name = self.present = None
+        self.made = 0
         self.identities = {}
 
     def say(self, text):
@@ -68,14 +71,13 @@ class Stage:
         self.say("the network is up; nfs-ganesha serves EFS")
 
     def instance(self, name, wanted):
-        """The instance of this name: the one that is there already, or a new one, which takes its place."""
-        present, instance = self.present
-        if present != name:
-            if instance:
-                instance.end()
-            instance = Instance(self, name, wanted)
-            self.present = (name, instance)
-        return instance
+        """The instance of this name, if it is the present one; else a new one, which takes its place."""
+        if self.name != name:
+            if self.present:
+                self.present.end()
+            self.made += 1
+            self.name, self.present = name, Instance(self, f"{self.made}-{name}", wanted)
+        return self.present
 
     def start_player(self, name):
         self.crew.start(name, *network.inside(
@@ -89,10 +91,11 @@ class Stage:
 
     def note_identity(self, instance):
         """Remembers who an instance is, and that it stays so."""
-        name, _ = self.present
+        name = instance.name
         identity = instance.identity()
-        self.say(f"the {name} instance's machine id is {identity['machine id']}, and it has {len(identity['host keys'])} host keys")
-        expect(identity["machine id"] and any(identity["host keys"]), f"the instance lacks an identity: {identity}")
+        keys = len(identity["host keys"])
+        self.say(f"instance {name} has the machine id {identity['machine id']} and {keys} host keys")
+        expect(identity["machine id"] and identity["host keys"], f"the instance lacks an identity: {identity}")
         known = self.identities.setdefault(name, identity)
         expect(identity == known, f"the instance has changed: {known} before, {identity} now")
         return identity
@@ -101,12 +104,13 @@ class Stage:
         if len(self.identities) < 2:
             other = self.instance("other", settings())
             other.start()
-            other.wait_for_beat("that the agent has started", BOOT_SECONDS, lambda beat: True)
+            up_and_idle(other)
             self.note_identity(other)
         seen = {}
         for name, identity in self.identities.items():
-            for mark in [identity["machine id"], *filter(None, identity["host keys"])]:
-                expect(seen.setdefault(mark, name) == name, f"the {seen[mark]} and the {name} instance have this in common: {mark}")
+            for mark in [identity["machine id"], *identity["host keys"]]:
+                owner = seen.setdefault(mark, name)
+                expect(owner == name, f"instances {owner} and {name} have this in common: {mark}")
         self.say(f"{len(self.identities)} instances of one image have no machine id and no host key in common")
 
     def play(self, names):
@@ -115,10 +119,12 @@ class Stage:
             self.say(f"-- {name}: {SCENARIOS[name].__doc__}")
             SCENARIOS[name](self)
             self.say(f"-- {name}: as promised")
+        if "reboot" in names:
+            self.compare_identities()
 
     def last_words(self):
         """What a failure leaves: the console, and the journal if the guest still answers."""
-        _, instance = self.present
+        instance = self.present
         if not instance:
             return
         for line in instance.machine.console_tail():

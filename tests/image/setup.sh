@@ -1,9 +1,12 @@
 #!/bin/bash
-# Installs what tests/image/run.py needs beside the lab (tests/lab/setup.sh): QEMU, an NFS server, DHCP, a firewall, SSH.
+# Installs what tests/image/run.py needs beside the lab (tests/lab/setup.sh): QEMU, an NFS server, DHCP, nft, SSH.
 # Run as root on Debian; only what is missing is installed.
 set -euo pipefail
 
-packages=(qemu-system-x86 qemu-utils nfs-ganesha nfs-ganesha-vfs nftables dnsmasq-base iproute2 e2fsprogs openssh-client util-linux systemd)
+packages=(
+    qemu-system-x86 qemu-utils nfs-ganesha nfs-ganesha-vfs nftables dnsmasq-base
+    iproute2 e2fsprogs openssh-client util-linux systemd
+)
 
 [ "$(id -u)" = 0 ] || { echo "setup.sh: must run as root (it installs packages)" >&2; exit 1; }
 missing=()

@@ -1,4 +1,4 @@
-"""The user data of the instance under test: packer/user-data.yaml as a site would fill it in, for the lab's EFS and AWS."""
+"""The user data of the instance under test: packer/user-data.yaml filled in for the lab's EFS and AWS."""
 
 from pathlib import Path
 

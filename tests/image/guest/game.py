@@ -1,8 +1,8 @@
 #!/usr/bin/env python3
 """The game server that the image runs from EFS: what a Minecraft 1.12.2 client needs to be in the game, and no more.
 
-It starts in a second where the real ones take minutes: the image test runs on an emulated processor. Like the original game it
-says in its log what it does, takes its time to save its world when it is told to stop, and ends with 143 after SIGTERM.
+It starts in a second where the real ones take minutes: the image test runs on an emulated processor. Like the original
+game it says in its log what it does, takes its time to save its world when it is told to stop, and ends with 143 after SIGTERM.
 """
 
 import json
@@ -94,7 +94,8 @@ class Player(socketserver.BaseRequestHandler):
         _, login = self.receive()
         name = login[1:].decode()
         self.send(0x02, string(str(uuid.uuid4())) + string(name))
-        self.send(0x23, struct.pack(">iBiBB", 1, 1, 0, 0, 10) + string("flat") + b"\x00")  # join game: creative, overworld
+        # Join the game: creative, in the overworld.
+        self.send(0x23, struct.pack(">iBiBB", 1, 1, 0, 0, 10) + string("flat") + b"\x00")
         self.send(0x2F, struct.pack(">dddff", 0, 64, 0, 0, 0) + b"\x00" + varint(1))  # position and look
         self.send(0x41, struct.pack(">f", 20) + varint(20) + struct.pack(">f", 5))  # health and food
         Player.online += 1
