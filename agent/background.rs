@@ -4,6 +4,7 @@
 //! not taken.
 
 use std::io;
+use std::sync::Mutex;
 use std::sync::mpsc::{self, Receiver, SyncSender, TrySendError};
 use std::thread;
 use std::time::Duration;
@@ -11,7 +12,8 @@ use std::time::Duration;
 /// Where work is handed in. Never waits.
 #[derive(Debug)]
 pub struct Background<T> {
-    thread: Option<(SyncSender<T>, Receiver<()>)>,
+    /// The receiver is for whoever waits for the end; the lock only lets others hold a reference to all this meanwhile.
+    thread: Option<(SyncSender<T>, Mutex<Receiver<()>>)>,
 }
 
 impl<T: Send + 'static> Background<T> {
@@ -48,7 +50,7 @@ impl<T: Send + 'static> Background<T> {
             // Nobody may be waiting for this any more.
             let _ = finish.send(());
         })?;
-        Ok(Background { thread: Some((queue, finished)) })
+        Ok(Background { thread: Some((queue, Mutex::new(finished))) })
     }
 
     /// Waits until all is done, but no longer than `patience`.
@@ -56,7 +58,7 @@ impl<T: Send + 'static> Background<T> {
         if let Some((queue, finished)) = self.thread {
             drop(queue);
             // Either outcome ends the wait.
-            let _ = finished.recv_timeout(patience);
+            let _ = finished.into_inner().map(|finished| finished.recv_timeout(patience));
         }
     }
 

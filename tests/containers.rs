@@ -83,7 +83,10 @@ fn look(machine: Machine, meanwhile: impl FnOnce(&Machine) + Send + 'static) -> 
     thread::spawn(move || sender.send(ThisHost::below(&root).sample(&Settings::default().scope).reading));
     let (hands, done) = mpsc::channel();
     let meanwhile_machine = Arc::clone(&machine);
-    thread::spawn(move || hands.send(meanwhile(&meanwhile_machine)));
+    thread::spawn(move || {
+        meanwhile(&meanwhile_machine);
+        hands.send(())
+    });
     let reading = seen.recv_timeout(STUCK).expect("the look ends");
     done.recv_timeout(STUCK).expect("all of it has happened");
     match reading {
