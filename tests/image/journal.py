@@ -69,8 +69,12 @@ class Journal:
                 return place
         return None
 
+    def seconds(self, place):
+        """When that was, in seconds on the machine's own monotonic clock."""
+        return int(self.entries[place]["__MONOTONIC_TIMESTAMP"]) / 1e6
+
     def show(self):
         return [
-            f"{int(entry['__MONOTONIC_TIMESTAMP']) / 1e6:8.1f}  {entry.get('SYSLOG_IDENTIFIER', '?')}: {line(entry)}"
-            for entry in self.entries
+            f"{self.seconds(place):8.1f}  {entry.get('SYSLOG_IDENTIFIER', '?')}: {line(entry)}"
+            for place, entry in enumerate(self.entries)
         ]

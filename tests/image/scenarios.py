@@ -17,6 +17,7 @@ NO_SERVER = 180  # an emulated machine takes its time to load the game
 # From a window's end to the request lies the final heartbeat, which is given this long at most.
 LAST_HEARTBEAT = 5
 WATCHDOG = 30
+HEARTBEAT_LAG = 15
 SETTINGS = """\
 idle_minutes = {idle_minutes}
 no_server_minutes = {no_server_minutes}
@@ -225,20 +226,34 @@ def efs_missing(stage):
     instance.wait_for_beat("no server", BOOT_SECONDS, lambda beat: beat["state"] == "no-server")
     beats = instance.beats()
     boot_id = beats[0]["boot_id"]
-    since = seconds_of(beats[0]["at"])  # cut to the second, so never too late
+    since = seconds_of(beats[0]["at"])
+    # The clock began with a sample, and this heartbeat had to wait for instance metadata: the journal knows exactly.
+    soonest = NO_SERVER + PATIENCE - HEARTBEAT_LAG
     stage.note_identity(instance)
     game = instance.unit(f"minecraft@{efs.GAME}", "ActiveState", "ExecMainPID")
     expect(game["ExecMainPID"] == "0", f"the game server was started without EFS: {game}")
     instance.wait_for_beat("EFS is missing", 30, lambda beat: beat["efs"] == "missing")
-    instance.wait(since + NO_SERVER + PATIENCE - 1 - time.time(), shown=lambda: instance.console())
+    instance.wait(since + soonest - time.time(), shown=lambda: instance.console())
     instance.no_stop = None
-    instance.wait_for_stop(since, NO_SERVER + PATIENCE - 1, latest(NO_SERVER) + PATIENCE + SAMPLE)
+    instance.wait_for_stop(since, soonest, latest(NO_SERVER) + PATIENCE + SAMPLE)
     instance.wait_until_off()
     network.mend_efs()
     log = instance.journal(boot_id)
     started = log.place(f"minecraft@{efs.GAME}.service", text="Done: listening")
     expect(started is None, "the game server was started without EFS")
+    waited_long_enough(stage, log)
     shown_in_order(instance, log, AGENT_ENDED)
+
+
+def waited_long_enough(stage, log):
+    """By the machine's own clock, the stop was asked for after its window and its patience, and not before."""
+    empty = log.place("mc-idle.service", text="Nothing listens")
+    asked = log.place("mc-idle.service", text="about to ask EC2")
+    expect(None not in (empty, asked), "the journal does not tell when the clock began and the stop was asked for")
+    waited = log.seconds(asked) - log.seconds(empty)
+    stage.say(f"by the machine's own clock the stop was asked for {waited:.1f} s after the first look that found no server")
+    # Each line is written a moment after what it tells.
+    expect(waited >= NO_SERVER + PATIENCE - 0.5, f"{waited:.1f} s are less than {NO_SERVER} s and {PATIENCE} s")
 
 
 SCENARIOS = {"evening": evening, "efs-cut": efs_cut, "reboot": reboot, "efs-missing": efs_missing}
