@@ -38,11 +38,12 @@ type Session = (String, u32, String, String, OwnedObjectPath);
 
 /// Asks until nobody wants to know any more.
 pub async fn watch(mut settings: watch::Receiver<HoldSettings>, known: watch::Sender<Known>, clock: Clock) {
-    let mut bus = None;
+    let (mut bus, mut met) = (None, false);
     let mut answered = clock.now();
     while !known.is_closed() {
         let ssh_sessions = settings.borrow_and_update().ssh_sessions;
-        let asked = if bus::is_there() {
+        // A bus that cannot be found any more takes nothing back of what it has told.
+        let asked = if bus.is_some() || met || bus::is_there() {
             time::timeout(PATIENCE, ask(&mut bus, ssh_sessions)).await
         } else {
             Ok(Ok(Vec::new()))
@@ -50,6 +51,7 @@ pub async fn watch(mut settings: watch::Receiver<HoldSettings>, known: watch::Se
         match asked.unwrap_or_else(|_| Err(Error::Failure("no answer".to_owned()))) {
             Ok(holds) => {
                 answered = clock.now();
+                met |= bus.is_some();
                 tell(&known, Known { holds, ..Known::default() });
             }
             Err(error) => {

@@ -127,6 +127,15 @@ fn a_container_whose_processes_end_again_and_again_is_unknown() {
 }
 
 #[test]
+fn a_network_whose_only_process_ends_before_it_says_what_it_is_in_is_unknown() {
+    let machine = Machine::new();
+    let groups = machine.process(100).join("cgroup");
+    fs::remove_file(&groups).unwrap();
+    let seen = look(machine, |_| {});
+    assert!(seen.as_ref().is_err_and(|why| why.contains("end while its sockets are read")), "{seen:?}");
+}
+
+#[test]
 fn a_container_without_ipv6_is_read_for_what_it_has() {
     let machine = Machine::new();
     fs::remove_file(machine.process(100).join("net/tcp6")).unwrap();

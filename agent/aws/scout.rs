@@ -12,7 +12,6 @@ use super::{clients, imds, place, refusal, remote_hold};
 use crate::cloud::{Cloud, News};
 use crate::config::settings::{AwsSettings, HoldSettings, StopAction};
 use crate::heartbeat::record::Author;
-
 use crate::heartbeat::writer::Link;
 use crate::hold::RemoteKnown;
 use crate::idle::Clearance;

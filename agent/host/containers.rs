@@ -97,8 +97,16 @@ pub fn look(proc: &Path, scope: &Scope) -> Result<Containers, ContainersError> {
         for process in &processes {
             let Some(network) = namespace(process)? else { continue };
             foreign |= Some(network) != own;
-            if done.contains(&network) || !in_a_container(process)? {
+            if done.contains(&network) {
                 continue;
+            }
+            match in_a_container(process)? {
+                Some(true) => {}
+                Some(false) => continue,
+                None => {
+                    missed.insert(network);
+                    continue;
+                }
             }
             match Network::read(&process.join("net"), scope)? {
                 // The tables are those of this network only if the process was in it all the while. One that ends after
@@ -199,10 +207,11 @@ pub(super) fn namespace(process: &Path) -> Result<Option<u64>, ContainersError> 
     unless_gone(std::fs::metadata(&path), path).map(|metadata| metadata.map(|metadata| metadata.ino()))
 }
 
-pub(super) fn in_a_container(process: &Path) -> Result<bool, ContainersError> {
+/// `None`: the process has ended, so nobody can tell.
+pub(super) fn in_a_container(process: &Path) -> Result<Option<bool>, ContainersError> {
     let path = process.join("cgroup");
-    let groups = unless_gone(std::fs::read(&path), path)?.unwrap_or_default();
-    Ok(names_a_container(&groups))
+    let groups = unless_gone(std::fs::read(&path), path)?;
+    Ok(groups.map(|groups| names_a_container(&groups)))
 }
 
 /// Whether the text of `/proc/PID/cgroup` (cgroups(7)) has a container's id in it.

@@ -78,7 +78,7 @@ fn listeners(proc: &Path, processes: &[PathBuf], scope: &Scope) -> Result<BTreeS
     for process in processes {
         if let Some(namespace) = containers::namespace(process)?
             && !done.contains(&namespace)
-            && containers::in_a_container(process)?
+            && containers::in_a_container(process)? == Some(true)
             // The process may have ended.
             && read(&process.join("net")).is_ok()
         {
