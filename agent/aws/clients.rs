@@ -7,6 +7,7 @@ use aws_config::retry::RetryConfig;
 use aws_config::timeout::TimeoutConfig;
 use aws_config::{BehaviorVersion, Region, SdkConfig};
 
+use super::http;
 use crate::metadata::Identity;
 
 const CONNECT: Duration = Duration::from_secs(3);
@@ -17,6 +18,7 @@ const SSM_OPERATION: Duration = Duration::from_secs(15);
 /// The SDK's configuration for this instance. Environment variables are honoured as the SDK does.
 pub async fn configure(identity: &Identity) -> SdkConfig {
     aws_config::defaults(BehaviorVersion::v2026_01_12())
+        .http_client(http::client())
         .region(Region::new(identity.region.clone()))
         // For credentials too: they have a client of their own, made from this.
         .timeout_config(timeouts(SSM_ATTEMPT, SSM_OPERATION))

@@ -5,6 +5,7 @@ use std::time::Duration;
 use aws_config::imds::Client;
 use aws_config::imds::client::error::{BuildError, ImdsError};
 
+use super::http;
 use crate::config::settings::AwsSettings;
 use crate::error::chain;
 use crate::metadata::{self, Identity};
@@ -65,6 +66,7 @@ impl Imds {
     #[must_use]
     pub fn new() -> Self {
         let client = Client::builder()
+            .configure(&http::of_this_host())
             .connect_timeout(CONNECT)
             .read_timeout(READ)
             .operation_attempt_timeout(CONNECT + READ)

@@ -77,17 +77,61 @@ impl Containers {
     }
 }
 
+/// A container's network, and a process in it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+struct Home {
+    process: PathBuf,
+    network: u64,
+}
+
+/// What one look at all processes shows, and where it was found.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Found {
+    /// What it shows.
+    pub containers: Containers,
+    homes: Vec<Home>,
+}
+
+impl Found {
+    /// Reads the networks that were found, and no others. `None`: a process is not where it was, so that others have to be
+    /// looked for.
+    ///
+    /// # Errors
+    /// Whatever keeps anybody in them from being seen.
+    pub fn again(&self, scope: &Scope) -> Result<Option<Containers>, ContainersError> {
+        let Containers { docker_publishes, podman_publishes, .. } = self.containers;
+        let mut containers = Containers { docker_publishes, podman_publishes, ..Containers::default() };
+        for Home { process, network } in &self.homes {
+            if namespace(process)? != Some(*network) || in_a_container(process)? != Some(true) {
+                return Ok(None);
+            }
+            let Some(tables) = Network::of(process, *network, scope)? else { return Ok(None) };
+            containers.take_in(tables);
+        }
+        Ok(Some(containers))
+    }
+}
+
 /// Looks into every container below `proc`, the folder `/proc`, once for each network namespace but the own one.
 ///
 /// # Errors
 /// Whatever keeps anybody in a container from being seen.
 pub fn look(proc: &Path, scope: &Scope) -> Result<Containers, ContainersError> {
+    find(proc, scope).map(|found| found.containers)
+}
+
+/// The same, and says where they are.
+///
+/// # Errors
+/// Whatever keeps anybody in a container from being seen.
+pub fn find(proc: &Path, scope: &Scope) -> Result<Found, ContainersError> {
     // Process 1 is always there. Where it is not seen, no other is.
     if namespace(&proc.join("1"))?.is_none() {
         return Err(ContainersError::Hidden);
     }
     let own = namespace(&proc.join("self"))?;
     let mut containers = Containers::default();
+    let mut homes = Vec::new();
     let mut done: BTreeSet<u64> = own.into_iter().collect();
     let mut foreign = false;
     let mut processes = Vec::new();
@@ -108,14 +152,13 @@ pub fn look(proc: &Path, scope: &Scope) -> Result<Containers, ContainersError> {
                     continue;
                 }
             }
-            match Network::read(&process.join("net"), scope)? {
-                // The tables are those of this network only if the process was in it all the while. One that ends after
-                // its first table leaves no second, which otherwise is IPv6 turned off.
-                Some(tables) if namespace(process)? == Some(network) => {
+            match Network::of(process, network, scope)? {
+                Some(tables) => {
                     containers.take_in(tables);
+                    homes.push(Home { process: process.clone(), network });
                     done.insert(network);
                 }
-                _ => drop(missed.insert(network)),
+                None => drop(missed.insert(network)),
             }
         }
         if missed.is_subset(&done) {
@@ -136,7 +179,7 @@ pub fn look(proc: &Path, scope: &Scope) -> Result<Containers, ContainersError> {
             }
         }
     }
-    Ok(containers)
+    Ok(Found { containers, homes })
 }
 
 /// What the tables of one network show.
@@ -150,11 +193,13 @@ struct Network {
 }
 
 impl Network {
-    /// `None`: the process has ended.
-    fn read(net: &Path, scope: &Scope) -> Result<Option<Self>, ContainersError> {
+    /// `None`: the process has ended, or is elsewhere by now.
+    fn of(process: &Path, number: u64, scope: &Scope) -> Result<Option<Self>, ContainersError> {
         let mut network = Network::default();
-        match tables::read_rows(net, |row| network.take_in(row, scope)) {
-            Ok(()) => Ok(Some(network)),
+        match tables::read_rows(&process.join("net"), |row| network.take_in(row, scope)) {
+            // The tables are those of this network only if the process was in it all the while. One that ends after its
+            // first table leaves no second, which otherwise is IPv6 turned off.
+            Ok(()) => Ok((namespace(process)? == Some(number)).then_some(network)),
             Err(TableError::Unreadable { source, .. }) if is_gone(&source) => Ok(None),
             Err(error) => Err(error.into()),
         }

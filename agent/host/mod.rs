@@ -3,6 +3,7 @@
 //! * [`tables`]: `/proc/self/net/tcp` and `tcp6`, the first witness.
 //! * [`row`]: one row of such a table.
 //! * [`containers`]: the tables of containers, which have networks of their own.
+//! * [`roll_call`]: when containers have to be looked for anew.
 //! * [`published`]: what a port means that a container's engine listens on.
 //! * [`server`]: where a server runs, and which processes are its own.
 //! * [`properties`]: what `server.properties` says.
@@ -16,6 +17,7 @@ pub mod netlink;
 pub mod probe;
 pub mod properties;
 pub mod published;
+pub mod roll_call;
 pub mod row;
 pub mod server;
 pub mod tables;
@@ -29,6 +31,7 @@ use crate::config::settings::{EfsSettings, Scope};
 use crate::error::chain;
 use crate::idle::{Reading, Seen, Socket};
 use mountinfo::Mount;
+use roll_call::RollCall;
 use tables::Landmarks;
 
 /// One look at the sockets of a host.
@@ -66,13 +69,15 @@ pub trait Host {
 #[derive(Debug)]
 pub struct ThisHost {
     proc: PathBuf,
+    roll_call: RollCall,
 }
 
 impl ThisHost {
     /// Reads `proc` below `root`.
     #[must_use]
     pub fn below(root: &Path) -> Self {
-        ThisHost { proc: root.join("proc") }
+        let proc = root.join("proc");
+        ThisHost { roll_call: RollCall::of(&proc), proc }
     }
 }
 
@@ -82,11 +87,14 @@ impl Host for ThisHost {
             Ok(tables) => tables,
             Err(error) => return Sample::of(Reading::Unknown(chain(&error))),
         };
-        let (containers, trouble) = match containers::look(&self.proc, scope) {
+        let (containers, trouble) = match self.roll_call.containers(scope) {
             Ok(containers) => (containers, None),
             Err(error) => (Containers::default(), Some(error)),
         };
         let reading = reading(published::weigh(&host, trouble.map_or(Ok(&containers), Err), scope));
+        if matches!(reading, Reading::Unknown(_)) {
+            self.roll_call.forget();
+        }
         let mut in_containers = BTreeSet::new();
         if scope.containers {
             in_containers.extend(containers.seen.sockets.iter().chain(&containers.ignored));
@@ -103,7 +111,7 @@ impl Host for ThisHost {
         if !scope.containers {
             return Reading::Seen(netlink);
         }
-        // netlink tells of the own network only. The containers are read a second time instead.
+        // netlink tells of the own network only. The containers are looked for and read a second time instead.
         reading(containers::look(&self.proc, scope).map(|containers| published::both(&netlink, &containers.seen)))
     }
 
