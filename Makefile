@@ -15,8 +15,8 @@ PACKAGE ?=
 
 VERSION := $(shell sed -n 's/^version = "\(.*\)"/\1/p' Cargo.toml | head -n 1)
 
-.PHONY: bench demo test fuzz lint deny docs screens build release packages image image-test install clean setup-build setup-image-test setup-lab \
-	setup-machine setup-manual setup-packages
+.PHONY: bench demo test fuzz lint deny docs screens instructions build release packages image image-test install clean setup-build \
+	setup-image-test setup-lab setup-machine setup-manual setup-packages
 
 # $(call cargo_tool,NAME,VERSION): builds a tool of cargo's unless that version is here.
 define cargo_tool
@@ -46,6 +46,12 @@ screens: setup-lab setup-machine
 	rm -rf target/screens && mkdir -p target/screens
 	CI=true MC_IDLE_SCREENS=$(CURDIR)/target/screens cargo test --locked --test screens
 	cat tests/screens/head.md target/screens/[1-9].md > docs/screens.md
+
+# tests/instructions.json anew: how many instructions a look and the rule take. Needs valgrind.
+instructions: setup-manual
+	@# A single test does not build the examples.
+	cargo build --locked --example sample-cost
+	MC_IDLE_RENEW=1 CI=true cargo test --locked --test instructions
 
 lint: setup-build
 	cargo fmt --check
@@ -113,7 +119,8 @@ setup-image-test:
 setup-lab:
 	tests/lab/setup.sh lab
 
-# The shells and the man page programs that the manual is tried with: as root on Debian only, as above.
+# What the manual is tried with, shells and man page programs, and what instructions are counted with: as root on Debian only,
+# as above.
 setup-manual:
 	tests/lab/setup.sh manual
 

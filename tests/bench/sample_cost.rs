@@ -1,7 +1,7 @@
 //! What one sample costs, beside the floor under it: a plain read of the same tables into a fixed buffer.
 //!
 //! `sample-cost compare --port 25565 --rounds 200` measures both in turn, A B A B, and prints one line of JSON.
-//! `sample-cost repeat sample --port 25565 --times 10` does one of them so often and nothing else, for strace and valgrind.
+//! `sample-cost repeat sample --port 25565 --rounds 10` does one of them so often and nothing else, for strace and valgrind.
 //!
 //! `--root FOLDER` takes a folder that looks like a host instead of this one.
 
@@ -18,7 +18,7 @@ use rustix::time::{ClockId, clock_gettime};
 use serde_json::json;
 
 const USAGE: &str =
-    "usage: sample-cost compare|repeat [floor|sample|witness|rule] [--root FOLDER] [--port N] [--rounds N]";
+    "usage: sample-cost compare|repeat [floor|sample|witness|rule|observe] [--root FOLDER] [--port N] [--rounds N]";
 /// More than the kernel hands out at a time.
 const BUFFER: usize = 64 * 1024;
 
@@ -94,9 +94,14 @@ impl Bench {
     /// A sample and what the rule makes of it.
     fn rule(&mut self) -> io::Result<usize> {
         let reading = self.host.sample(&self.scope).reading;
+        self.observe(&reading)
+    }
+
+    /// What the rule makes of a sample.
+    fn observe(&mut self, reading: &Reading) -> io::Result<usize> {
         self.now = self.now.plus(Duration::from_secs(5));
-        self.rule.observe(self.now, &reading, Efs::Off);
-        players(&reading)
+        self.rule.observe(self.now, reading, Efs::Off);
+        players(reading)
     }
 
     /// What the last look takes besides.
@@ -122,7 +127,7 @@ fn cpu() -> Duration {
 fn timed(work: impl FnOnce() -> io::Result<()>) -> io::Result<f64> {
     let before = cpu();
     work()?;
-    Ok((cpu() - before).as_secs_f64() * 1e6)
+    Ok(cpu().saturating_sub(before).as_secs_f64() * 1e6)
 }
 
 fn median(mut values: Vec<f64>) -> f64 {
@@ -177,6 +182,10 @@ fn run() -> Result<(), String> {
         ["repeat", "sample"] => repeat(Box::new(|| bench.sample().map(drop))),
         ["repeat", "witness"] => repeat(Box::new(|| bench.witness().map(drop))),
         ["repeat", "rule"] => repeat(Box::new(|| bench.rule().map(drop))),
+        ["repeat", "observe"] => {
+            let reading = bench.host.sample(&bench.scope).reading;
+            repeat(Box::new(|| bench.observe(&reading).map(drop)))
+        }
         _ => return Err(USAGE.to_owned()),
     }
     .map_err(|error| error.to_string())

@@ -3,7 +3,7 @@
 #
 #   tests/lab/setup.sh build   system packages for `cargo build` only (C compiler, libclang, make, curl)
 #   tests/lab/setup.sh fuzz    the same and a C++ compiler, for the fuzzer
-#   tests/lab/setup.sh manual  the same and, as root with apt-get, what man pages, completions and metrics are tried with
+#   tests/lab/setup.sh manual  the same and, as root with apt-get, what the manual and metrics are tried with, and valgrind
 #   tests/lab/setup.sh         all: the above, python3 + venv, node >= 18 + npm, faketime,
 #   tests/lab/setup.sh lab     then target/lab/venv and target/lab/node_modules from the pinned lists beside this file
 #
@@ -62,6 +62,7 @@ missing_packages() {
         has man || echo man-db
         has zsh || echo zsh
         has fish || echo fish
+        has valgrind || echo valgrind
     fi
     [[ $part == lab ]] || return 0
     has_venv || echo python3 python3-venv
