@@ -67,3 +67,122 @@ fn newest_process(proc: &Path) -> Option<u64> {
     let load = std::fs::read_to_string(proc.join("loadavg")).ok()?;
     load.split_ascii_whitespace().nth(4)?.parse().ok()
 }
+
+#[cfg(test)]
+mod tests {
+    use std::fs;
+
+    use tempfile::TempDir;
+
+    use super::*;
+    use crate::config::Settings;
+
+    const HEADER: &str =
+        "  sl  local_address rem_address   st tx_queue rx_queue tr tm->when retrnsmt   uid  timeout inode\n";
+    const PLAYER: &str = "   0: 020011AC:63DD 070200C0:C350 01 00000000:00000000 00:00000000 00000000  1000        0 102 1 0 20 4 0 10 -1\n";
+
+    /// A host whose kernel says which process is the newest.
+    struct Machine {
+        root: TempDir,
+        scope: Scope,
+    }
+
+    impl Machine {
+        fn new() -> Self {
+            let machine = Machine { root: tempfile::tempdir().unwrap(), scope: Settings::default().scope };
+            machine.starts("1", "0::/init.scope\n", HEADER);
+            machine.starts("self", "0::/init.scope\n", HEADER);
+            // One network has one file.
+            fs::remove_file(machine.process("self").join("net/tcp")).unwrap();
+            fs::hard_link(machine.process("1").join("net/tcp"), machine.process("self").join("net/tcp")).unwrap();
+            machine.newest(100);
+            machine
+        }
+
+        fn process(&self, name: &str) -> PathBuf {
+            self.root.path().join(name)
+        }
+
+        fn starts(&self, name: &str, group: &str, table: &str) {
+            fs::create_dir_all(self.process(name).join("net")).unwrap();
+            fs::write(self.process(name).join("net/tcp"), table).unwrap();
+            fs::write(self.process(name).join("cgroup"), group).unwrap();
+            fs::write(self.process(name).join("comm"), "java\n").unwrap();
+        }
+
+        /// A container, with somebody in it or nobody.
+        fn starts_container(&self, name: &str, players: &str) {
+            let group = format!("0::/docker/{}\n", "a1".repeat(32));
+            self.starts(name, &group, &format!("{HEADER}{players}"));
+        }
+
+        fn newest(&self, id: u32) {
+            fs::write(self.root.path().join("loadavg"), format!("0.00 0.01 0.05 1/200 {id}\n")).unwrap();
+        }
+
+        fn players(&self, roll_call: &mut RollCall) -> usize {
+            roll_call.containers(&self.scope).unwrap().seen.sockets.len()
+        }
+    }
+
+    #[test]
+    fn a_new_process_makes_all_be_gone_through() {
+        let machine = Machine::new();
+        let mut roll_call = RollCall::of(machine.root.path());
+        assert_eq!(machine.players(&mut roll_call), 0);
+        machine.starts_container("101", PLAYER);
+        machine.newest(101);
+        assert_eq!(machine.players(&mut roll_call), 1);
+    }
+
+    #[test]
+    fn what_was_found_is_read_anew_each_time() {
+        let machine = Machine::new();
+        machine.starts_container("100", PLAYER);
+        let mut roll_call = RollCall::of(machine.root.path());
+        assert_eq!(machine.players(&mut roll_call), 1);
+        fs::write(machine.process("100").join("net/tcp"), HEADER).unwrap();
+        assert_eq!(machine.players(&mut roll_call), 0);
+        fs::write(machine.process("100").join("net/tcp"), [HEADER, PLAYER, PLAYER].concat()).unwrap();
+        assert_eq!(machine.players(&mut roll_call), 2);
+    }
+
+    #[test]
+    fn a_process_that_moves_without_a_new_id_is_found_in_the_end() {
+        let machine = Machine::new();
+        let mut roll_call = RollCall::of(machine.root.path());
+        assert_eq!(machine.players(&mut roll_call), 0);
+        machine.starts_container("100", PLAYER);
+        let seen: Vec<usize> = (0..AT_LEAST_EVERY).map(|_| machine.players(&mut roll_call)).collect();
+        assert_eq!(seen, [0, 0, 0, 0, 0, 1]);
+    }
+
+    #[test]
+    fn whoever_was_known_by_a_process_that_ended_or_moved_is_looked_for() {
+        for leave in [
+            |machine: &Machine| fs::remove_dir_all(machine.process("100")).unwrap(),
+            |machine: &Machine| fs::write(machine.process("100").join("cgroup"), "0::/user.slice\n").unwrap(),
+        ] {
+            let machine = Machine::new();
+            machine.starts_container("100", PLAYER);
+            let mut roll_call = RollCall::of(machine.root.path());
+            assert_eq!(machine.players(&mut roll_call), 1);
+            // Another process in the same network.
+            machine.starts_container("99", PLAYER);
+            fs::remove_file(machine.process("99").join("net/tcp")).unwrap();
+            fs::hard_link(machine.process("100").join("net/tcp"), machine.process("99").join("net/tcp")).unwrap();
+            leave(&machine);
+            assert_eq!(machine.players(&mut roll_call), 1);
+        }
+    }
+
+    #[test]
+    fn where_the_kernel_does_not_tell_all_are_gone_through_each_time() {
+        let machine = Machine::new();
+        fs::remove_file(machine.root.path().join("loadavg")).unwrap();
+        let mut roll_call = RollCall::of(machine.root.path());
+        assert_eq!(machine.players(&mut roll_call), 0);
+        machine.starts_container("100", PLAYER);
+        assert_eq!(machine.players(&mut roll_call), 1);
+    }
+}
