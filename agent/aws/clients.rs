@@ -3,9 +3,11 @@
 
 use std::time::Duration;
 
+use aws_config::default_provider::credentials::DefaultCredentialsChain;
+use aws_config::provider_config::ProviderConfig;
 use aws_config::retry::RetryConfig;
 use aws_config::timeout::TimeoutConfig;
-use aws_config::{BehaviorVersion, Region, SdkConfig};
+use aws_config::{BehaviorVersion, Region, SdkConfig, imds};
 
 use super::http;
 use crate::metadata::Identity;
@@ -17,11 +19,21 @@ const SSM_OPERATION: Duration = Duration::from_secs(15);
 
 /// The SDK's configuration for this instance. Environment variables are honoured as the SDK does.
 pub async fn configure(identity: &Identity) -> SdkConfig {
+    let region = Region::new(identity.region.clone());
+    let http_client = http::client(CONNECT, EC2_ATTEMPT);
+    let timeouts = timeouts(SSM_ATTEMPT, SSM_OPERATION);
+    let sources = ProviderConfig::default().with_http_client(http_client.clone()).with_timeout_config(timeouts.clone());
+    let credentials = DefaultCredentialsChain::builder()
+        .configure(sources)
+        .region(region.clone())
+        .imds_client(imds::Client::builder().configure(&http::of_this_host()).build())
+        .build()
+        .await;
     aws_config::defaults(BehaviorVersion::v2026_01_12())
-        .http_client(http::client())
-        .region(Region::new(identity.region.clone()))
-        // For credentials too: they have a client of their own, made from this.
-        .timeout_config(timeouts(SSM_ATTEMPT, SSM_OPERATION))
+        .http_client(http_client)
+        .region(region)
+        .credentials_provider(credentials)
+        .timeout_config(timeouts)
         .load()
         .await
 }
