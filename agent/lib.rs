@@ -21,6 +21,7 @@
 //! * [`status`]: the picture that `mc-idle status` shows.
 //! * [`metrics`]: the file for Prometheus.
 //! * [`state_file`]: what lets the clocks survive a restart of the agent.
+//! * [`keeper`]: when that and the picture are written.
 //! * [`config`]: text files in, valid settings out.
 //! * [`check`]: `mc-idle check`.
 //! * [`cli`], [`signals`], [`clock`], [`jitter`], [`error`], [`wall_time`], [`small_file`], [`whole_file`], [`background`]: the
@@ -47,6 +48,7 @@ pub mod host;
 pub mod idle;
 pub mod jitter;
 pub mod journal;
+pub mod keeper;
 pub mod logind;
 pub mod metadata;
 pub mod metrics;

@@ -24,7 +24,7 @@ const MANAGER: Object<'_> =
 const SESSION: &str = "org.freedesktop.login1.Session";
 /// The time between two questions while logind says nothing.
 const AGAIN: Duration = Duration::from_secs(30);
-/// The time between two tries to reach it.
+/// The time between two tries to reach it, at first: it comes early in a boot, and most machines without it never have it.
 const RETRY: Duration = Duration::from_secs(5);
 /// What comes in a burst is asked for once.
 const BURST: Duration = Duration::from_millis(100);
@@ -40,6 +40,7 @@ type Session = (String, u32, String, String, OwnedObjectPath);
 pub async fn watch(mut settings: watch::Receiver<HoldSettings>, known: watch::Sender<Known>, clock: Clock) {
     let (mut bus, mut met) = (None, false);
     let mut answered = clock.now();
+    let (mut alarm, mut retry) = (clock.alarm(), RETRY);
     while !known.is_closed() {
         let ssh_sessions = settings.borrow_and_update().ssh_sessions;
         // A bus that cannot be found any more takes nothing back of what it has told.
@@ -61,9 +62,10 @@ pub async fn watch(mut settings: watch::Receiver<HoldSettings>, known: watch::Se
                 tell(&known, Known { holds, trouble, pending: false });
             }
         }
-        let rest = if bus.is_some() { AGAIN } else { RETRY };
+        let rest = if bus.is_some() { AGAIN } else { retry };
+        retry = if bus.is_some() { RETRY } else { AGAIN.min(retry * 2) };
         tokio::select! {
-            () = time::sleep(rest) => {}
+            () = alarm.after(rest) => {}
             goes_on = something_changes(bus.as_mut()) => if !goes_on { bus = None },
             changed = settings.changed() => if changed.is_err() { return },
         }

@@ -19,11 +19,10 @@ use mc_idle::heartbeat::writer;
 use mc_idle::hold::{self, HoldSources, Known, RemoteKnown};
 use mc_idle::host::{ThisHost, probe, properties};
 use mc_idle::journal::{Journal, Scribe};
+use mc_idle::keeper::Keeper;
 use mc_idle::metrics::textfile::Textfile;
 use mc_idle::notify::Systemd;
 use mc_idle::service::{Service, World};
-use mc_idle::state_file::Keeper;
-use mc_idle::status::publisher::Publisher;
 use mc_idle::status::screen::{self, Style};
 use mc_idle::status::view_file::{self, Picture};
 use mc_idle::{journal, logind, sentence, signals};
@@ -84,7 +83,7 @@ fn run(settings: Settings, config: Option<PathBuf>, dry_run: bool) -> ExitCode {
 }
 
 async fn serve(settings: Settings, config: Option<PathBuf>, dry_run: bool, journal: Journal) -> io::Result<()> {
-    let clock = Clock::start();
+    let clock = Clock::start().with_alarms_of_the_kernel();
     let signals = signals::listen()?;
     let (health_sender, health) = mpsc::unbounded_channel();
     let (news_sender, news) = mpsc::unbounded_channel();
@@ -95,8 +94,6 @@ async fn serve(settings: Settings, config: Option<PathBuf>, dry_run: bool, journ
     let (keeper, memory) =
         Keeper::open(&runtime_directory(), boot_id.as_deref(), clock::slept(), clock.now(), &journal)?;
     let metrics = Textfile::start(journal.clone())?;
-    // The picture there is that of the agent that keeps its clocks there.
-    let publisher = if keeper.keeps() { Publisher::start(&runtime_directory())? } else { Publisher::none() };
     let (hold, hold_receiver) = watch::channel(settings.hold.clone());
     let (logind_sender, logind) = watch::channel(Known { pending: true, ..Known::default() });
     let (remote_sender, remote) = watch::channel(RemoteKnown::default());
@@ -124,7 +121,6 @@ async fn serve(settings: Settings, config: Option<PathBuf>, dry_run: bool, journ
         memory,
         keeper,
         boot_id: boot,
-        publisher,
         metrics,
         holds: Box::new(move |now| holds.in_force(now, clock::wall())),
         hold,
@@ -184,7 +180,7 @@ fn status(json: bool, watch: bool) -> ExitCode {
     let colour = io::stdout().is_terminal() && std::env::var_os("NO_COLOR").is_none_or(|value| value.is_empty());
     let look = || view_file::read(&runtime_directory(), Clock::start().now());
     let code = |picture: &Picture| match picture {
-        Picture::Fresh(_) => ExitCode::SUCCESS,
+        Picture::Fresh { .. } => ExitCode::SUCCESS,
         Picture::Stale { .. } => ExitCode::from(EXIT_FAILED),
     };
     if watch {
@@ -209,7 +205,7 @@ fn status(json: bool, watch: bool) -> ExitCode {
         Err(error) => refuse(&error, EXIT_FAILED),
         Ok(picture) => {
             let text = match &picture {
-                Picture::Fresh(status) | Picture::Stale { status, .. } if json => {
+                Picture::Fresh { status, .. } | Picture::Stale { status, .. } if json => {
                     // Only maps with keys that are not text and failing Serialize impls make this fail.
                     serde_json::to_string_pretty(status).unwrap_or_default() + "\n"
                 }
@@ -229,7 +225,7 @@ fn hold(duration: Duration, reason: &str) -> ExitCode {
     let now = Clock::start().now();
     // Under some container managers a confined service sees another boot id than everybody else: the agent's own counts.
     let boot_id = match view_file::read(&runtime_directory(), now) {
-        Ok(Picture::Fresh(status) | Picture::Stale { status, .. }) => status.boot_id,
+        Ok(Picture::Fresh { status, .. } | Picture::Stale { status, .. }) => status.boot_id,
         Err(_) => in_heartbeat(boot_id()),
     };
     match hold::place(&runtime_directory(), &boot_id, now.plus(duration), reason) {

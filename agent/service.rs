@@ -7,10 +7,9 @@ use std::time::Duration;
 
 use jiff::Timestamp;
 use tokio::sync::{mpsc, watch};
-use tokio::time;
 
 use crate::announcer::Announcer;
-use crate::clock::{self, Clock, SLEEP};
+use crate::clock::{self, Alarm, Clock, SLEEP};
 use crate::cloud::{Cloud, News};
 use crate::config::settings::{HoldSettings, StopAction};
 use crate::config::{ConfigError, Settings};
@@ -23,20 +22,19 @@ use crate::idle::rule::Refusal;
 use crate::idle::{Action, Efs, Memory, Moment, Reading, Rule, Seen, State, Ticket, View};
 use crate::jitter::jitter;
 use crate::journal::Journal;
+use crate::keeper::{Keeper, Page};
 use crate::metrics::facts::{Attempts, Facts};
 use crate::metrics::textfile::Textfile;
 use crate::notify::Supervisor;
-use crate::state_file::Keeper;
 use crate::status::Status;
-use crate::status::publisher::Publisher;
 use crate::status::record::Subject;
 
 /// How long a stop waits for its final heartbeat.
 const LAST_HEARTBEAT: Duration = Duration::from_secs(5);
 /// How long the end of the agent waits for its final heartbeat.
 const LAST_WORDS: Duration = Duration::from_secs(1);
-/// How long the end of the agent waits until its picture is taken away.
-const LAST_PICTURE: Duration = Duration::from_millis(300);
+/// How long the end of the agent waits until its state is written and its picture is taken away.
+const LAST_PAGE: Duration = Duration::from_millis(300);
 /// tokio's timers count in these.
 const TICK: Duration = Duration::from_millis(1);
 /// How many pairs of readings a last look takes at most.
@@ -65,12 +63,10 @@ pub struct World<H, S> {
     pub slept: fn() -> Duration,
     /// What an agent before this one knew.
     pub memory: Option<Memory>,
-    /// Keeps what the next one has to know.
+    /// Keeps what the next one has to know, and the picture for `mc-idle status`.
     pub keeper: Keeper,
     /// The kernel's id of this boot.
     pub boot_id: String,
-    /// Where the picture for `mc-idle status` goes.
-    pub publisher: Publisher,
     /// Where the metrics go.
     pub metrics: Textfile,
     /// Who holds the instance, and what of that cannot be taken up.
@@ -112,6 +108,7 @@ pub struct Service<H, C: Cloud, S> {
     rule: Rule,
     stop_sender: mpsc::UnboundedSender<StopNews<C::Provision>>,
     stop_news: mpsc::UnboundedReceiver<StopNews<C::Provision>>,
+    alarm: Alarm,
     next_sample: Moment,
     next_ping: Option<Moment>,
     slept: Duration,
@@ -136,6 +133,7 @@ impl<H: Host, C: Cloud, S: Supervisor> Service<H, C, S> {
             },
             stop_sender,
             stop_news,
+            alarm: world.clock.alarm(),
             next_sample: now,
             next_ping: world.supervisor.watchdog().map(|_| now),
             slept: (world.slept)(),
@@ -156,7 +154,7 @@ impl<H: Host, C: Cloud, S: Supervisor> Service<H, C, S> {
         loop {
             let wake = self.next_ping.map_or(self.next_sample, |ping| ping.min(self.next_sample));
             tokio::select! {
-                () = time::sleep_until(self.world.clock.instant(wake)) => self.on_time(),
+                () = self.alarm.at(wake) => self.on_time(),
                 Some(news) = self.stop_news.recv() => self.on_stop_news(news),
                 Some(news) = self.world.news.recv() => self.on_news(news),
                 Some(health) = self.world.health.recv() => self.on_health(health),
@@ -189,7 +187,6 @@ impl<H: Host, C: Cloud, S: Supervisor> Service<H, C, S> {
         let efs = self.look_for_efs();
         self.look_for_holds(now);
         let actions = self.rule.observe(now, &self.last.reading, efs);
-        self.world.keeper.keep(self.rule.memory(), self.slept);
         let preparing = actions.iter().any(|action| matches!(action, Action::Prepare(_)));
         for action in actions {
             match action {
@@ -395,13 +392,14 @@ impl<H: Host, C: Cloud, S: Supervisor> Service<H, C, S> {
         }
         let facts = self.facts(&view);
         let metrics = self.world.metrics.end(self.settings.metrics_textfile.as_deref(), &facts, LAST_WORDS);
-        if view.state == State::Ended {
-            let report = self.announcer.report(&view);
-            tokio::join!(self.world.heart.last(report, LAST_WORDS), metrics);
-        } else {
-            metrics.await;
-        }
-        self.world.publisher.finish(LAST_PICTURE);
+        let files = self.world.keeper.last(self.page(now), LAST_WORDS);
+        let heartbeat = async {
+            if view.state == State::Ended {
+                self.world.heart.clone().last(self.announcer.report(&view), LAST_WORDS).await;
+            }
+        };
+        tokio::join!(files, heartbeat, metrics);
+        self.world.keeper.finish(LAST_PAGE);
     }
 
     fn show_and_write(&mut self) {
@@ -414,6 +412,13 @@ impl<H: Host, C: Cloud, S: Supervisor> Service<H, C, S> {
         let view = self.rule.view(now);
         self.world.supervisor.status(&self.announcer.sentence(&view));
         self.announcer.changes(&view, &self.mount, self.world.verdict.borrow().as_ref());
+        self.world.keeper.keep(now, self.page(now));
+        let facts = self.facts(&view);
+        self.world.metrics.show(self.settings.metrics_textfile.as_deref(), now, &facts);
+        view
+    }
+
+    fn page(&self, now: Moment) -> Page {
         let subject = Subject {
             settings: &self.settings,
             circumstances: self.announcer.circumstances(),
@@ -422,10 +427,8 @@ impl<H: Host, C: Cloud, S: Supervisor> Service<H, C, S> {
             heartbeat_written: self.heartbeat_written,
             boot_id: &self.world.boot_id,
         };
-        self.world.publisher.publish(Status::new(&subject, now, clock::wall()));
-        let facts = self.facts(&view);
-        self.world.metrics.show(self.settings.metrics_textfile.as_deref(), now, &facts);
-        view
+        let status = Status::new(&subject, now, clock::wall());
+        Page { memory: self.rule.memory(), slept: self.slept, status }
     }
 
     fn facts(&self, view: &View) -> Facts {

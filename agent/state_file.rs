@@ -1,28 +1,19 @@
 //! `state.json` in the runtime directory: what lets the clocks survive a restart, an upgrade or a crash of the agent.
 //!
 //! It is worth something only in the boot that it was written in, and only if the machine has not slept since: anything
-//! else, and anything that is not whole, is another evening and is not taken up. A file system may hang like anything
-//! else, so a thread of its own writes; a state that finds it busy is not kept, the next one is.
+//! else, and anything that is not whole, is another evening and is not taken up. [`crate::keeper`] writes and reads it.
 
-use std::fs::File;
 use std::io;
 use std::net::SocketAddr;
 use std::num::NonZeroU64;
-use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use rustix::fs::{FlockOperation, flock};
 use serde::{Deserialize, Serialize};
-use tracing::Level;
 
-use crate::background::Background;
 use crate::clock::SLEEP;
-use crate::error::chain;
 use crate::idle::window::{Clock, Running};
 use crate::idle::{Memory, Moment, Socket};
-use crate::journal::{Journal, Kind};
 use crate::wall_time::millis;
-use crate::{small_file, whole_file};
 
 /// The file's name.
 pub const NAME: &str = "state.json";
@@ -151,109 +142,6 @@ pub fn parse(text: &[u8], boot_id: &str, slept: Duration, now: Moment) -> Result
     Ok(Memory { running, efs_waited, first_seen: first_seen.collect() })
 }
 
-/// Where states are handed in. Never waits.
-#[derive(Debug)]
-pub struct Keeper {
-    writer: Background<(Memory, Duration)>,
-}
-
-impl Keeper {
-    /// A keeper that keeps nothing.
-    #[must_use]
-    pub fn none() -> Self {
-        Keeper { writer: Background::none() }
-    }
-
-    /// Takes up what `folder` holds from before, and keeps what is handed in from now on. What is wrong is told once.
-    ///
-    /// # Errors
-    /// The thread cannot be started.
-    pub fn open(
-        folder: &Path,
-        boot_id: Option<&str>,
-        slept: Duration,
-        now: Moment,
-        journal: &Journal,
-    ) -> io::Result<(Self, Option<Memory>)> {
-        let path = folder.join(NAME);
-        let warn = |text: String| journal.tell(Level::WARN, Kind::StateFile, text, None);
-        let (lock, boot_id) = match (lock(folder), boot_id) {
-            (Ok(lock), Some(boot_id)) => (lock, boot_id.to_owned()),
-            (Err(error), _) => {
-                warn(format!("The clocks will not survive a restart: no {}: {}.", path.display(), chain(&error)));
-                return Ok((Keeper::none(), None));
-            }
-            (Ok(_), None) => {
-                warn(format!("The clocks will not survive a restart: {}.", StateError::NoBootId));
-                return Ok((Keeper::none(), None));
-            }
-        };
-        let memory = match small_file::read_own(&path) {
-            Ok(text) => parse(&text, &boot_id, slept, now).map(Some),
-            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
-            Err(error) => Err(StateError::Unreadable(error)),
-        };
-        let memory = memory.unwrap_or_else(|error| {
-            warn(format!("{} is not taken up, and the clock starts at zero: {}.", path.display(), chain(&error)));
-            None
-        });
-        let mut pen = Pen { path, journal: journal.clone(), failing: false };
-        let writer = Background::start("state", move |(memory, slept): (Memory, Duration)| {
-            // Held for as long as the thread lives.
-            let _lock = &lock;
-            pen.write(&text(&memory, &boot_id, slept));
-        })?;
-        Ok((Keeper { writer }, memory))
-    }
-
-    /// Whether it keeps anything: the folder is there, and no other agent's.
-    #[must_use]
-    pub fn keeps(&self) -> bool {
-        self.writer.works()
-    }
-
-    /// Keeps `memory`, written down after the machine has slept for `slept` in all.
-    pub fn keep(&self, memory: Memory, slept: Duration) {
-        // Busy: the thread is still at the last one, and the next sample comes soon.
-        let _ = self.writer.hand_in((memory, slept));
-    }
-}
-
-struct Pen {
-    path: PathBuf,
-    journal: Journal,
-    failing: bool,
-}
-
-impl Pen {
-    fn write(&mut self, text: &str) {
-        let path = self.path.display();
-        match (whole_file::replace(&self.path, text, 0o600), self.failing) {
-            (Ok(()), false) | (Err(_), true) => {}
-            (Ok(()), true) => {
-                self.failing = false;
-                let text = format!("{path} is written again: the clocks survive a restart.");
-                self.journal.tell(Level::INFO, Kind::StateFile, text, None);
-            }
-            (Err(error), false) => {
-                self.failing = true;
-                let text = format!("The clocks would not survive a restart: cannot write {path}: {error}.");
-                self.journal.tell(Level::WARN, Kind::StateFile, text, None);
-            }
-        }
-    }
-}
-
-/// Held for as long as the file is open (flock(2)), so that a second agent does not write into the first one's state.
-fn lock(folder: &Path) -> Result<File, StateError> {
-    let lock = File::open(folder).map_err(StateError::Folder)?;
-    match flock(&lock, FlockOperation::NonBlockingLockExclusive) {
-        Ok(()) => Ok(lock),
-        Err(rustix::io::Errno::WOULDBLOCK) => Err(StateError::InUse),
-        Err(errno) => Err(StateError::Folder(errno.into())),
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -313,42 +201,5 @@ mod tests {
         fn any_bytes_are_survived(bytes in prop::collection::vec(any::<u8>(), 0..300)) {
             let _ = parse(&bytes, BOOT, Duration::ZERO, NOW);
         }
-    }
-
-    #[test]
-    fn is_kept_in_its_folder_and_by_one_agent_at_a_time() {
-        let folder = tempfile::tempdir().unwrap();
-        let open = |boot| {
-            let (journal, lines) = Journal::channel();
-            let (keeper, memory) = Keeper::open(folder.path(), Some(boot), Duration::ZERO, NOW, &journal).unwrap();
-            (keeper, memory, lines)
-        };
-        let (first, nothing, lines) = open(BOOT);
-        assert_eq!(nothing, None);
-        assert!(lines.try_recv().is_err(), "that there is no file yet is no news");
-        let (_second, nothing, warnings) = open(BOOT);
-        assert_eq!(nothing, None);
-        assert!(warnings.try_recv().unwrap().text.contains("another mc-idle"));
-        first.keep(memory(), Duration::ZERO);
-        drop(first);
-        // The thread ends, and with it the lock, once it has written: until then there is another one.
-        let again = std::iter::repeat_with(|| open(BOOT)).find(|(keeper, ..)| keeper.keeps()).unwrap();
-        assert_eq!(again.1, Some(memory()));
-        drop(again);
-        let other = std::iter::repeat_with(|| open("other")).find(|(keeper, ..)| keeper.keeps()).unwrap();
-        assert_eq!(other.1, None);
-        let warnings: Vec<_> = other.2.try_iter().map(|line| line.text).collect();
-        assert!(warnings.len() == 1 && warnings[0].contains("another boot"), "{warnings:?}");
-    }
-
-    #[test]
-    fn a_folder_that_is_not_there_is_told_once() {
-        let (journal, lines) = Journal::channel();
-        let folder = Path::new("/nonexistent/mc-idle");
-        let (keeper, memory) = Keeper::open(folder, Some(BOOT), Duration::ZERO, NOW, &journal).unwrap();
-        keeper.keep(Memory::default(), Duration::ZERO);
-        assert_eq!(memory, None);
-        let warnings: Vec<_> = lines.try_iter().map(|line| line.text).collect();
-        assert!(warnings.len() == 1 && warnings[0].contains("/nonexistent/mc-idle"), "{warnings:?}");
     }
 }

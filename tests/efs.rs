@@ -37,11 +37,10 @@ use mc_idle::host::tables::Landmarks;
 use mc_idle::host::{Host, Sample, ThisHost};
 use mc_idle::idle::Reading;
 use mc_idle::journal::{Journal, Line};
+use mc_idle::keeper::Keeper;
 use mc_idle::metrics::textfile::Textfile;
 use mc_idle::notify::Supervisor;
 use mc_idle::service::{Service, Signal, World};
-use mc_idle::state_file::Keeper;
-use mc_idle::status::publisher::Publisher;
 use rustix::mount::{MountFlags, UnmountFlags};
 use support::{SOON, root};
 use tempfile::TempDir;
@@ -425,7 +424,6 @@ impl Agent {
             memory: None,
             keeper: Keeper::none(),
             boot_id: String::new(),
-            publisher: Publisher::none(),
             metrics: Textfile::none(),
             holds: Box::new(|_| Known::default()),
             hold: watch::channel(HoldSettings::default()).0,

@@ -30,12 +30,11 @@ use mc_idle::idle::rule::Refusal;
 use mc_idle::idle::window::{self, Running};
 use mc_idle::idle::{Clearance, Memory, Reading, Seen, Socket};
 use mc_idle::journal::{Journal, Kind, Line};
+use mc_idle::keeper::Keeper;
 use mc_idle::metadata::{Caution, Notice, ReclaimAction};
 use mc_idle::metrics::textfile::Textfile;
 use mc_idle::notify::Supervisor;
 use mc_idle::service::{Service, Signal, World};
-use mc_idle::state_file::Keeper;
-use mc_idle::status::publisher::Publisher;
 use tokio::sync::{mpsc, watch};
 use tokio::time::{self, Instant};
 
@@ -223,7 +222,6 @@ impl Agent {
             memory,
             keeper: Keeper::none(),
             boot_id: "boot".to_owned(),
-            publisher: Publisher::none(),
             metrics: Textfile::none(),
             holds: Box::new(move |_| Known { holds: held_by.get().holds.clone(), ..Known::default() }),
             hold: watch::channel(HoldSettings::default()).0,

@@ -212,6 +212,39 @@ fn an_agent_that_was_ended_leaves_no_picture_that_looks_fresh() {
     assert!(text(&output.stderr).starts_with("mc-idle: no mc-idle runs here: "), "{}", text(&output.stderr));
 }
 
+/// Lets the picture of an agent that stands still be so many seconds older.
+fn age(agent: &Agent, seconds: u64) {
+    let path = agent.config.path().with_file_name("status.json");
+    let mut picture: Value = serde_json::from_slice(&std::fs::read(&path).unwrap()).unwrap();
+    for moment in ["at_ms", "next_by_ms"] {
+        picture[moment] = (picture[moment].as_u64().unwrap() - seconds * 1000).into();
+    }
+    std::fs::write(&path, picture.to_string()).unwrap();
+}
+
+#[test]
+fn what_a_screen_counts_has_gone_on_since_the_agent_wrote_it() {
+    let server = Silent::start();
+    let agent = agent(&server, 600.0, &["minecraft.min_connection_seconds = 2"]);
+    until_screen(&agent, "Nobody plays on");
+    agent.process.signal(Signal::STOP);
+    let before = json(&agent)["idle_seconds"].as_u64().unwrap();
+    age(&agent, 30);
+    let shown = screen(&agent);
+    let counted = |seconds| shown.contains(&format!("] {seconds} s of 10 min without a player"));
+    assert!((before + 30..before + 40).any(counted), "{before} s and 30 s more:\n{shown}");
+    assert_eq!(json(&agent)["idle_seconds"], before, "scripts get what was written, and when");
+
+    agent.process.signal(Signal::CONT);
+    let _player = TcpStream::connect(("127.0.0.1", server.port)).unwrap();
+    until_screen(&agent, "1 player is on port");
+    agent.process.signal(Signal::STOP);
+    age(&agent, 30);
+    let shown = screen(&agent);
+    let counted = |seconds| shown.contains(&format!(" {seconds} s  a player"));
+    assert!((32..42).any(counted) && shown.contains("] 0 s of 10 min without a player"), "{shown}");
+}
+
 #[test]
 fn no_agent_and_one_that_does_not_answer_are_said_and_exit_with_1() {
     let nowhere = tempfile::tempdir().unwrap();
@@ -224,7 +257,10 @@ fn no_agent_and_one_that_does_not_answer_are_said_and_exit_with_1() {
     until_screen(&agent, "Nobody plays on");
     assert_eq!(beside(&agent, &["status"]).status.code(), Some(0));
     agent.process.signal(Signal::STOP);
-    until_screen(&agent, "mc-idle does not answer: what follows was written");
+    age(&agent, 40);
+    assert_eq!(beside(&agent, &["status"]).status.code(), Some(0), "it writes every 15 s");
+    age(&agent, 10);
+    until_screen(&agent, "mc-idle does not answer: what follows was written 5");
     assert_eq!(beside(&agent, &["status"]).status.code(), Some(1));
     let json = beside(&agent, &["status", "--json"]);
     assert_eq!(json.status.code(), Some(1));

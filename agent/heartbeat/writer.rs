@@ -8,7 +8,7 @@ use tokio::time;
 
 use super::pace::{Outcome, Pace};
 use super::record::{self, Author, Report};
-use crate::clock::{self, Clock};
+use crate::clock::{self, Alarm, Clock};
 use crate::config::settings::{HeartbeatSettings, ParameterName};
 use crate::idle::backoff::Jitter;
 
@@ -84,6 +84,7 @@ pub struct Writer {
     settings: watch::Receiver<HeartbeatSettings>,
     urgent: mpsc::Receiver<Urgent>,
     clock: Clock,
+    alarm: Alarm,
 }
 
 /// Makes both ends.
@@ -94,7 +95,8 @@ pub fn pair(settings: HeartbeatSettings, clock: Clock) -> (Heart, Writer) {
     let (settings, settings_receiver) = watch::channel(settings);
     let (urgent, urgent_receiver) = mpsc::channel(1);
     let heart = Heart { latest, settings, urgent };
-    let writer = Writer { latest: latest_receiver, settings: settings_receiver, urgent: urgent_receiver, clock };
+    let (latest, settings, urgent, alarm) = (latest_receiver, settings_receiver, urgent_receiver, clock.alarm());
+    let writer = Writer { latest, settings, urgent, clock, alarm };
     (heart, writer)
 }
 
@@ -195,7 +197,7 @@ impl Writer {
         loop {
             let changed = written.is_none_or(|written| is_news(written, &self.latest.borrow_and_update()));
             tokio::select! {
-                () = time::sleep_until(self.clock.instant(pace.next(changed))) => return News::Write,
+                () = self.alarm.at(pace.next(changed)) => return News::Write,
                 urgent = self.urgent.recv() => return urgent.map_or(News::Closed, |urgent| News::Urgent(Box::new(urgent))),
                 latest = self.latest.changed() => if latest.is_err() { return News::Closed },
                 settings = self.settings.changed() => {

@@ -11,6 +11,7 @@ use crate::host::Sample;
 use crate::idle::view::{Connection, Standing};
 use crate::idle::window::Clock;
 use crate::idle::{Moment, Rule, Socket, State, View, Wait};
+use crate::keeper::longest_rest;
 use crate::sentence::{self, Circumstances};
 use crate::wall_time::{millis, rfc3339};
 
@@ -18,7 +19,7 @@ use crate::wall_time::{millis, rfc3339};
 pub const NAME: &str = "status.json";
 /// The version of its form.
 pub const VERSION: u8 = 1;
-/// A file is old when no sample has renewed it for this many intervals.
+/// A file is old when it has not been renewed for this many times.
 const MISSED: u32 = 3;
 
 /// Everything that is so.
@@ -164,7 +165,7 @@ impl Status {
             dry_run: circumstances.dry_run,
             at: rfc3339(wall),
             at_ms: millis(now.0),
-            next_by_ms: millis(now.0 + settings.sample_interval * MISSED + Duration::from_secs(1)),
+            next_by_ms: millis(now.0 + longest_rest(settings.sample_interval) * MISSED + Duration::from_secs(1)),
             state: view.state.word().to_owned(),
             why: sentence::sentence(&view, circumstances, wall),
             summary: sentence::summary(&view, circumstances, wall),
@@ -193,6 +194,39 @@ impl Status {
             },
             cautions: circumstances.cautions.iter().filter_map(|caution| caution.text(settings.action)).collect(),
         }
+    }
+
+    /// Whether this is `before` with nothing changed but what changes as time passes.
+    #[must_use]
+    pub fn only_goes_on_from(&self, before: &Status) -> bool {
+        let mut then = before.clone();
+        then.at.clone_from(&self.at);
+        then.next_by_ms = (then.next_by_ms + self.at_ms).saturating_sub(then.at_ms);
+        then.at_ms = self.at_ms;
+        // A clock that goes back was set back.
+        if then.idle_seconds.is_some() && then.idle_seconds <= self.idle_seconds {
+            then.idle_seconds = self.idle_seconds;
+        }
+        let (ours, theirs) = (self.connections.iter().flatten(), then.connections.iter_mut().flatten());
+        for (now, then) in ours.zip(theirs) {
+            then.age_seconds = now.age_seconds;
+        }
+        then == *self
+    }
+
+    /// The picture as it is after `age`, if nothing has changed since: an agent at rest does not write that time passes.
+    #[must_use]
+    pub fn after(&self, age: Duration) -> Status {
+        let mut later = self.clone();
+        let older = |seconds: Option<u64>| seconds.map(|seconds| seconds + age.as_secs());
+        // The states in which a clock runs; in others it stands still, or has come to its end.
+        if matches!(self.state.as_str(), "idle" | "no-server") {
+            later.idle_seconds = older(later.idle_seconds).min(later.window_seconds);
+        }
+        for connection in later.connections.iter_mut().flatten() {
+            connection.age_seconds = older(connection.age_seconds);
+        }
+        later
     }
 }
 

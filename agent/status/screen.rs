@@ -26,7 +26,7 @@ pub struct Style {
 #[must_use]
 pub fn draw(picture: &Picture, style: Style, wall: Timestamp) -> String {
     match picture {
-        Picture::Fresh(status) => body(status, style, wall),
+        Picture::Fresh { status, age } => body(&status.after(*age), style, wall),
         Picture::Stale { status, age } => {
             let age = format!("{} ago", in_words(*age));
             let warning = format!(

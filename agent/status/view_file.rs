@@ -13,7 +13,12 @@ use crate::wall_time::millis;
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Picture {
     /// The agent runs, and this is so.
-    Fresh(Box<Status>),
+    Fresh {
+        /// The last that it wrote.
+        status: Box<Status>,
+        /// How long ago.
+        age: Duration,
+    },
     /// The agent should have renewed it: it is dead or stuck.
     Stale {
         /// The last that it wrote.
@@ -62,9 +67,9 @@ pub fn read(folder: &Path, now: Moment) -> Result<Picture, ViewError> {
     })?;
     let status: Box<Status> =
         serde_json::from_slice(&text).map_err(|source| ViewError::Wrong { path: name, source })?;
+    let age = Duration::from_millis(millis(now.0).saturating_sub(status.at_ms));
     if millis(now.0) > status.next_by_ms {
-        let age = Duration::from_millis(millis(now.0).saturating_sub(status.at_ms));
         return Ok(Picture::Stale { status, age });
     }
-    Ok(Picture::Fresh(status))
+    Ok(Picture::Fresh { status, age })
 }
