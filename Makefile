@@ -6,6 +6,7 @@ DESTDIR ?=
 DENY_VERSION := 0.20.2
 DEB_VERSION := 3.8.0
 RPM_VERSION := 0.21.1
+BLOAT_VERSION := 0.12.1
 SECONDS_EACH ?= 60
 # Of the packages: release, or dev for the binary that the tests use; and another Rust target than this machine's.
 PROFILE ?= release
@@ -15,8 +16,8 @@ PACKAGE ?=
 
 VERSION := $(shell sed -n 's/^version = "\(.*\)"/\1/p' Cargo.toml | head -n 1)
 
-.PHONY: bench demo test fuzz lint deny docs screens instructions build release packages image image-test install clean setup-build \
-	setup-image-test setup-lab setup-machine setup-manual setup-packages
+.PHONY: bench bench-size demo test fuzz lint deny docs screens instructions build release packages image image-test install clean \
+	setup-bench setup-build setup-image-test setup-lab setup-machine setup-manual setup-packages
 
 # $(call cargo_tool,NAME,VERSION): builds a tool of cargo's unless that version is here.
 define cargo_tool
@@ -134,6 +135,18 @@ setup-packages:
 	$(call cargo_tool,cargo-deb,$(DEB_VERSION))
 	$(call cargo_tool,cargo-generate-rpm,$(RPM_VERSION))
 
-# What the agent costs beside the cron script that it replaces, measured in one run.
-bench: setup-lab release
-	target/lab/venv/bin/python tests/lab/cost.py target/release/mc-idle
+# docs/benchmarks.md anew: what mc-idle costs beside what could be used instead, in one run; QUICK=1 for a rough one, ONLY="peers
+# growth" for some of its measures. Root measures the most.
+bench: setup-lab setup-bench
+	cargo build --locked --release --bin mc-idle
+	@# A target folder of its own: without the AWS SDK, and so not built in turn with the other.
+	CARGO_TARGET_DIR=target/bench-build cargo build --locked --release --no-default-features --example sample-cost
+	target/lab/venv/bin/python tests/bench/run.py $(if $(QUICK),--quick) $(if $(ONLY),--only $(ONLY))
+
+# What the program's size is made of, by crate, on the same page: linked again, with symbols.
+bench-size: setup-lab
+	$(call cargo_tool,cargo-bloat,$(BLOAT_VERSION))
+	target/lab/venv/bin/python tests/bench/run.py --only crates
+
+setup-bench: setup-build
+	tests/lab/setup.sh bench

@@ -2,6 +2,8 @@
 //!
 //! `sample-cost compare --port 25565 --rounds 200` measures both in turn, A B A B, and prints one line of JSON.
 //! `sample-cost repeat sample --port 25565 --rounds 10` does one of them so often and nothing else, for strace and valgrind.
+//! `sample-cost turns --port 25565` does one sample, with its rule, for every line on stdin, and prints what each took: for
+//! comparisons with other programs, in turn with them.
 //!
 //! `--root FOLDER` takes a folder that looks like a host instead of this one.
 
@@ -18,7 +20,7 @@ use rustix::time::{ClockId, clock_gettime};
 use serde_json::json;
 
 const USAGE: &str =
-    "usage: sample-cost compare|repeat [floor|sample|witness|rule|observe] [--root FOLDER] [--port N] [--rounds N]";
+    "usage: sample-cost compare|turns|repeat [floor|sample|witness|rule|observe] [--root FOLDER] [--port N] [--rounds N]";
 /// More than the kernel hands out at a time.
 const BUFFER: usize = 64 * 1024;
 
@@ -171,6 +173,16 @@ fn compare(bench: &mut Bench, rounds: usize) -> io::Result<()> {
     Ok(())
 }
 
+fn turns(bench: &mut Bench) -> io::Result<()> {
+    for line in std::iter::once(Ok(String::new())).chain(io::stdin().lines()) {
+        line?;
+        let mut connections = 0;
+        let taken = timed(|| bench.rule().map(|seen| connections = seen))?;
+        println!("{}", json!({"cpu": taken / 1e6, "connections": connections}));
+    }
+    Ok(())
+}
+
 fn run() -> Result<(), String> {
     let Arguments { words, root, port, rounds } = arguments(std::env::args().skip(1))?;
     let mut bench = Bench::new(&root, port);
@@ -178,6 +190,7 @@ fn run() -> Result<(), String> {
     let words: Vec<&str> = words.iter().map(String::as_str).collect();
     match words.as_slice() {
         ["compare"] => compare(&mut bench, rounds),
+        ["turns"] => turns(&mut bench),
         ["repeat", "floor"] => repeat(Box::new(|| bench.floor())),
         ["repeat", "sample"] => repeat(Box::new(|| bench.sample().map(drop))),
         ["repeat", "witness"] => repeat(Box::new(|| bench.witness().map(drop))),

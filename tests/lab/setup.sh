@@ -4,6 +4,7 @@
 #   tests/lab/setup.sh build   system packages for `cargo build` only (C compiler, libclang, make, curl)
 #   tests/lab/setup.sh fuzz    the same and a C++ compiler, for the fuzzer
 #   tests/lab/setup.sh manual  the same and, as root with apt-get, what the manual and metrics are tried with, and valgrind
+#   tests/lab/setup.sh bench   as build and, as root with apt-get, what `make bench` measures with and against
 #   tests/lab/setup.sh         all: the above, python3 + venv, node >= 18 + npm, faketime,
 #   tests/lab/setup.sh lab     then target/lab/venv and target/lab/node_modules from the pinned lists beside this file
 #
@@ -62,6 +63,13 @@ missing_packages() {
         has man || echo man-db
         has zsh || echo zsh
         has fish || echo fish
+        has valgrind || echo valgrind
+    fi
+    if [[ $part == bench ]] && ((EUID == 0)) && has apt-get; then # without, the bench names what it leaves out
+        has lsof || echo lsof
+        has ss && has ip || echo iproute2
+        has netstat || echo net-tools
+        has strace || echo strace
         has valgrind || echo valgrind
     fi
     [[ $part == lab ]] || return 0
@@ -135,7 +143,18 @@ make_promtool() {
         mv "$manual/new/usr/bin/promtool" "$manual/promtool" && rm -r "$manual/new"
 }
 
-case $part in build | fuzz | manual | lab) ;; *) die "usage: setup.sh [build|fuzz|manual|lab]" ;; esac
+# Only the files, and of the two modules that it needs: the package would start its daemon here.
+make_autosuspend() {
+    local bench=${lab%/lab}/bench packages=(autosuspend python3-psutil python3-portalocker) package
+    rm -rf "$bench/new"
+    mkdir -p "$bench/new"
+    chmod 777 "$bench/new" # apt-get downloads as a user of its own
+    (cd "$bench/new" && { apt-get download -q "${packages[@]}" || { apt-get update -q && apt-get download -q "${packages[@]}"; }; }) &&
+        for package in "$bench"/new/*.deb; do dpkg-deb --extract "$package" "$bench/new" || return; done &&
+        rm -f "$bench"/new/*.deb && rm -rf "$bench/autosuspend" && mv "$bench/new" "$bench/autosuspend"
+}
+
+case $part in build | fuzz | manual | bench | lab) ;; *) die "usage: setup.sh [build|fuzz|manual|bench|lab]" ;; esac
 system_packages
 if [[ $part == lab ]]; then
     mkdir -p "$lab"
@@ -144,5 +163,8 @@ if [[ $part == lab ]]; then
 fi
 if [[ $part == manual ]] && ((EUID == 0)) && has apt-get && ! has promtool && [[ ! -x $manual/promtool ]]; then
     step "fetching promtool (Debian's package prometheus)" make_promtool
+fi
+if [[ $part == bench ]] && has apt-get && has dpkg-deb && [[ -x /usr/bin/python3 && ! -d ${lab%/lab}/bench/autosuspend ]]; then
+    (step "fetching autosuspend (Debian's package)" make_autosuspend) || say "the bench goes on without autosuspend"
 fi
 say "ready"
