@@ -19,8 +19,8 @@ use mc_idle::idle::{Efs, Moment, Reading, Rule};
 use rustix::time::{ClockId, clock_gettime};
 use serde_json::json;
 
-const USAGE: &str =
-    "usage: sample-cost compare|turns|repeat [floor|sample|witness|rule|observe] [--root FOLDER] [--port N] [--rounds N]";
+const USAGE: &str = "usage: sample-cost compare|turns|repeat [floor|sample|witness|rule|observe] \
+    [--root FOLDER] [--port N] [--rounds N]";
 /// More than the kernel hands out at a time.
 const BUFFER: usize = 64 * 1024;
 
