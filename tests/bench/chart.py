@@ -79,7 +79,7 @@ def bars(title, rows, value_text, ours=1, logarithmic=True, note=""):
 
     A logarithmic axis begins a power of ten below the least value.
     """
-    left, right, top, step = 270, WIDTH - 110, 48, 30
+    left, right, top, step = 290, WIDTH - 110, 48, 30
     bottom = top + step * len(rows)
     height = bottom + (30 if logarithmic else 10) + (22 if note else 0)
     values = [value for _, value in rows]

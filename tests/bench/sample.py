@@ -12,15 +12,13 @@ PLAYERS = 3
 FOREIGN, FOREIGN_QUICK = 95_000, 10_000
 # Runs of the same binary differ by so much in what is resident: whole pages, and where they happen to lie.
 MEMORY_TOLERANCE = 1.03
-FEW, MANY = 5, 15
+FEW, MANY = 3, 9
 
 
 def floor_ratio(context, foreign):
     """The CPU of a sample and of the floor, measured in turn by the example, in some processes of it."""
-    seen = [
-        context.sample("compare", "--port", PORT, "--rounds", context.often(30, 5) if foreign else context.often(300, 30))
-        for _ in range(context.often(7, 3))
-    ]
+    rounds = context.often(10, 3) if foreign else context.often(200, 30)
+    seen = [context.sample("compare", "--port", PORT, "--rounds", rounds) for _ in range(context.often(5, 3))]
     middle = {name: statistics.median(one[name] for one in seen) for name in ("floor_us", "sample_us", "ratio", "table_bytes")}
     looks = [one["last_look_us"] for one in seen if one["last_look_us"]]
     return middle | {"last_look_us": statistics.median(looks) if looks else None}
@@ -28,7 +26,7 @@ def floor_ratio(context, foreign):
 
 def peak(context):
     """Peak resident memory in KiB: the example says it before its last looks."""
-    seen = [context.sample("compare", "--port", PORT, "--rounds", 3) for _ in range(context.often(15, 5))]
+    seen = [context.sample("compare", "--port", PORT, "--rounds", 1) for _ in range(context.often(9, 5))]
     return statistics.median(one["peak_kib"] for one in seen)
 
 
