@@ -485,9 +485,26 @@ async fn throttled_heartbeats_slow_down_and_come_back() {
     agent.minutes(120).await;
     agent.outside.get().put_error = None;
     let before = agent.outside.get().heartbeats.len();
-    agent.minutes(60).await;
+    agent.minutes(150).await;
     let later = agent.outside.get().heartbeats.len() - before;
-    assert!((10..=56).contains(&later), "{later} heartbeats in an hour after throttling");
+    assert!((20..=100).contains(&later), "{later} heartbeats in the hours after throttling");
+    agent.minutes(60).await;
+    let again = agent.outside.get().heartbeats.len() - before - later;
+    assert!((54..=70).contains(&again), "{again} heartbeats in an hour, long after throttling");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_final_heartbeat_that_was_throttled_is_tried_again_soon() {
+    let error = PutError { throttled: true, text: "slow down".to_owned() };
+    let agent = Agent::start(SETTINGS, Outside::default());
+    agent.seconds(14 * 60 + 50).await;
+    agent.outside.get().put_error = Some(error);
+    agent.seconds(15).await;
+    assert_eq!(agent.requests(), 1);
+    assert_ne!(agent.outside.states().last().unwrap(), "stopping");
+    agent.outside.get().put_error = None;
+    agent.seconds(20).await;
+    assert_eq!(agent.outside.states().last().unwrap(), "stopping");
 }
 
 #[tokio::test(start_paused = true)]

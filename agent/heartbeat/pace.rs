@@ -11,6 +11,8 @@ pub const CLOSEST: Duration = Duration::from_secs(1);
 const SLOWEST: Duration = Duration::from_mins(15);
 /// The shortest wait after a failure other than throttling.
 const RETRY: Duration = Duration::from_secs(5);
+/// The shortest wait after throttling.
+const THROTTLED_RETRY: Duration = Duration::from_secs(2);
 /// A reader may miss this many heartbeats before it calls the agent dead.
 const MISSED: u32 = 3;
 
@@ -56,24 +58,29 @@ impl Pace {
         if changed { self.earliest } else { self.regular.max(self.earliest) }
     }
 
-    /// Takes in how an attempt ended. Throttling doubles the interval, and each success halves it until it is back.
+    /// Takes in how an attempt ended. Throttling doubles the interval, and each success takes an eighth of it off until it is
+    /// back: faster, and a fleet that is too large for the account would be throttled again at every other attempt.
+    ///
+    /// What was refused is tried again long before the interval is over. News are so few that they get through once the
+    /// regular heartbeats have become fewer, and a regular one is still in time for readers of the one before.
     pub fn attempted(&mut self, now: Moment, outcome: Outcome, jitter: Jitter) {
         self.failures = if outcome == Outcome::Written { 0 } else { self.failures.saturating_add(1) };
         self.interval = match outcome {
-            Outcome::Written => (self.interval / 2).max(self.base),
+            Outcome::Written => (self.interval * 7 / 8).max(self.base),
             Outcome::Throttled => (self.interval * 2).min(SLOWEST.max(self.base)),
             Outcome::Failed => self.interval,
         };
-        // Spread over a tenth either way, so that servers started together do not write together.
-        self.regular = now.plus(jitter.between(self.interval * 9 / 10, self.interval * 11 / 10));
-        self.earliest = match outcome {
-            Outcome::Written => now.plus(CLOSEST),
-            Outcome::Throttled => self.regular,
-            Outcome::Failed => now.plus(wait_between(RETRY, self.interval.max(RETRY), self.failures, jitter)),
+        let again = |shortest| wait_between(shortest, self.interval.max(RETRY), self.failures, jitter);
+        let (earliest, regular) = match outcome {
+            // Spread over a tenth either way, so that servers started together do not write together.
+            Outcome::Written => (CLOSEST, jitter.between(self.interval * 9 / 10, self.interval * 11 / 10)),
+            Outcome::Throttled => {
+                let soon = again(THROTTLED_RETRY);
+                (soon, soon.max(jitter.between(self.interval / 4, self.interval / 3)))
+            }
+            Outcome::Failed => (again(RETRY), again(RETRY)),
         };
-        if outcome == Outcome::Failed {
-            self.regular = self.earliest;
-        }
+        (self.earliest, self.regular) = (now.plus(earliest), now.plus(regular));
     }
 
     /// How long a reader has to wait for the next heartbeat before it may call the agent dead.
@@ -95,6 +102,11 @@ mod tests {
 
     fn interval_after(pace: &mut Pace, outcome: Outcome) -> u64 {
         pace.attempted(at(0), outcome, Jitter::new(0.5));
+        (pace.patience() / MISSED).as_secs()
+    }
+
+    fn wait_after(pace: &mut Pace, outcome: Outcome, share: f64) -> u64 {
+        pace.attempted(at(0), outcome, Jitter::new(share));
         pace.next(false).0.as_secs()
     }
 
@@ -103,8 +115,29 @@ mod tests {
         let mut pace = Pace::new(BASE, at(0));
         let slower: Vec<u64> = (0..6).map(|_| interval_after(&mut pace, Outcome::Throttled)).collect();
         assert_eq!(slower, [120, 240, 480, 900, 900, 900]);
-        let faster: Vec<u64> = (0..5).map(|_| interval_after(&mut pace, Outcome::Written)).collect();
-        assert_eq!(faster, [450, 225, 112, 60, 60]);
+        let faster: Vec<u64> = (0..24).map(|_| interval_after(&mut pace, Outcome::Written)).collect();
+        assert_eq!(faster[..5], [787, 689, 602, 527, 461]);
+        assert_eq!(faster[19..], [62, 60, 60, 60, 60]);
+        assert_eq!(pace.next(false), at(60));
+    }
+
+    #[test]
+    fn throttling_without_end_is_tried_again_every_quarter_of_an_hour_at_most() {
+        let mut pace = Pace::new(BASE, at(0));
+        let waits: Vec<u64> = (0..20).map(|_| wait_after(&mut pace, Outcome::Throttled, 0.999)).collect();
+        assert!(waits.is_sorted() && waits[19] > 890 && waits[19] <= 900, "{waits:?}");
+        assert!(pace.next(true) == pace.next(false));
+    }
+
+    #[test]
+    fn a_heartbeat_refused_once_still_comes_while_readers_wait() {
+        for share in [0.0, 0.5, 0.999] {
+            let mut pace = Pace::new(BASE, at(0));
+            let promised = pace.patience().as_secs();
+            let waited =
+                wait_after(&mut pace, Outcome::Written, share) + wait_after(&mut pace, Outcome::Throttled, share);
+            assert!(waited < promised * 2 / 3, "{waited} s, {promised} s promised");
+        }
     }
 
     #[test]
@@ -119,14 +152,18 @@ mod tests {
     #[test]
     fn a_failure_is_tried_again_soon_and_then_less_often() {
         let mut pace = Pace::new(BASE, at(0));
-        let waits: Vec<u64> = (0..6).map(|_| interval_after(&mut pace, Outcome::Failed)).collect();
+        let waits: Vec<u64> = (0..6).map(|_| wait_after(&mut pace, Outcome::Failed, 0.5)).collect();
         assert!(waits[0] < 10 && waits.is_sorted() && waits[5] <= 60, "{waits:?}");
     }
 
     #[test]
-    fn throttled_news_wait_too() {
+    fn throttled_news_are_tried_again_soon_and_then_less_often() {
         let mut pace = Pace::new(BASE, at(0));
-        pace.attempted(at(0), Outcome::Throttled, Jitter::new(0.0));
-        assert_eq!(pace.next(true), pace.next(false));
+        let mut waits = Vec::new();
+        for _ in 0..12 {
+            pace.attempted(at(0), Outcome::Throttled, Jitter::new(0.5));
+            waits.push(pace.next(true).0.as_secs());
+        }
+        assert!((2..4).contains(&waits[0]) && waits.is_sorted() && waits[11] > 600, "{waits:?}");
     }
 }

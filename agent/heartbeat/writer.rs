@@ -143,8 +143,9 @@ impl Writer {
                 Err(_) => Outcome::Failed,
             };
             pace.attempted(self.clock.now(), outcome, Jitter::new(fastrand::f64()));
-            // What was refused is still to be told; a final report counts as told, so that taking it back is news.
-            if outcome == Outcome::Written || done.is_some() {
+            // What was refused is still to be told. A final report that may have been written all the same counts as told, so
+            // that taking it back is news.
+            if outcome == Outcome::Written || (done.is_some() && outcome == Outcome::Failed) {
                 written = Some(report);
             }
             health(result);
