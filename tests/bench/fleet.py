@@ -32,8 +32,8 @@ def targets(result):
     return [
         ("servers started within one hour, defaults, 3 writes/s, no change of state lost", "at least 150",
          str(within_an_hour), within_an_hour >= 150),
-        ("servers started over an evening, defaults, 3 writes/s, no change of state lost", "at least 420",
-         str(evening), evening >= 420),
+        ("servers started over an evening, defaults, 3 writes/s, no change of state lost", "at least 360",
+         str(evening), evening >= 360),
         lossless("1,000 servers at 300 s and 3 writes/s", 1000, 300, 3),
         lossless("10,000 servers at 900 s and 10 writes/s", 10_000, 900, 10),
     ]
@@ -86,7 +86,7 @@ def section(result):
     )
     return "\n".join([
         "## A fleet in one account\n",
-        f"`{COMMAND}` (seed {result['seed']}; the same seed gives the same figures)\n",
+        f"`{COMMAND}` (seed {result['seed']}; the same seed gives the same figures, but for a few by rounding: heartbeats carry whole seconds of the real clock)\n",
         "**Simulated, not measured on AWS.** Every server is the agent's own heartbeat writer on a clock that jumps. It lives one evening: "
         "it boots in 30 to 90 s, 1 to 4 friends come and go (a quarter drop out once), and it is stopped after 15 minutes without them; "
         "one evening in twenty ends by hand. SSM is a bucket of tokens, and the SDK asks three times for each heartbeat. That SSM takes 3 "
