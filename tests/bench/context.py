@@ -25,6 +25,8 @@ PLACES = 32_768
 CHILD_TABLE = pathlib.Path("/proc/sys/net/ipv4/tcp_child_ehash_entries")
 TABLE = pathlib.Path("/proc/sys/net/ipv4/tcp_ehash_entries")
 CLONE_NEWNET = 0x40000000
+# Of a small server, those of the kernel included: mc-idle looks at each now and then.
+PROCESSES = 100
 
 
 class Context:
@@ -38,6 +40,10 @@ class Context:
     def often(self, full, quick):
         """How often something is done: `full` times, or `quick` times with --quick."""
         return quick if self.quick else full
+
+    def example(self, name):
+        """The path of a built example."""
+        return self.sample_cost.with_name(name)
 
     def say(self, text):
         print(f"bench: {text}", file=sys.stderr, flush=True)
@@ -66,7 +72,8 @@ class Context:
             subprocess.run(["ip", "link", "set", "lo", "up"], check=True)
             # What the polls leave behind for a minute would be rows in the table.
             pathlib.Path("/proc/sys/net/ipv4/tcp_max_tw_buckets").write_text("0")
-            yield places_here()
+            with others():
+                yield places_here()
         finally:
             libc.setns(before, CLONE_NEWNET)
             os.close(before)
@@ -170,6 +177,18 @@ class Sockets:
                 self.others.append(self.holder(0))
             there += int(self.others[index].ask(str(min(self.each, wanted - there))))
         return 2 * there
+
+
+@contextlib.contextmanager
+def others():
+    """Processes that do nothing, in place of those of a server's: run.py sees none of the machine's own."""
+    processes = [subprocess.Popen(["sleep", "infinity"], stdin=subprocess.DEVNULL) for _ in range(PROCESSES)]
+    try:
+        yield
+    finally:
+        for process in processes:
+            process.kill()
+            process.wait()
 
 
 @contextlib.contextmanager

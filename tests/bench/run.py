@@ -16,6 +16,7 @@ Exit code 1: a measure failed. A target that is not met is no failure.
 import argparse
 import importlib
 import json
+import os
 import pathlib
 import sys
 import time
@@ -40,8 +41,15 @@ def arguments():
     return parser.parse_args()
 
 
+def among_themselves():
+    """As root once more, where no process but those of this run is to be seen: each that comes costs mc-idle a longer look."""
+    if os.geteuid() == 0 and os.getpid() != 1:
+        os.execvp("unshare", ["unshare", "--pid", "--fork", "--kill-child", "--mount-proc", sys.executable, *sys.argv])
+
+
 def main():
     asked = arguments()
+    among_themselves()
     context = Context(asked.binary.resolve(), asked.sample_cost.resolve(), asked.quick, ROOT / "target/bench")
     context.folder.mkdir(parents=True, exist_ok=True)
     modules = {name: importlib.import_module(name) for name in MEASURES if (HERE / f"{name}.py").exists()}
