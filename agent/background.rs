@@ -4,16 +4,73 @@
 //! not taken.
 
 use std::io;
-use std::sync::Mutex;
-use std::sync::mpsc::{self, Receiver, SyncSender, TrySendError};
+use std::sync::mpsc::{self, Receiver};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread;
 use std::time::Duration;
 
 /// Where work is handed in. Never waits.
 #[derive(Debug)]
 pub struct Background<T> {
-    /// The receiver is for whoever waits for the end; the lock only lets others hold a reference to all this meanwhile.
-    thread: Option<(SyncSender<T>, Mutex<Receiver<()>>)>,
+    thread: Option<Thread<T>>,
+}
+
+#[derive(Debug)]
+struct Thread<T> {
+    tray: Arc<Tray<T>>,
+    /// For whoever waits for the end; the lock only lets others hold a reference to all this meanwhile.
+    finished: Mutex<Receiver<()>>,
+}
+
+/// What lies between the two: one job at most. A channel of the standard library would do, but it wakes its receiver while
+/// it still holds a lock that the receiver wants, which then falls asleep once more.
+#[derive(Debug)]
+struct Tray<T> {
+    jobs: Mutex<Jobs<T>>,
+    changed: Condvar,
+}
+
+#[derive(Debug)]
+struct Jobs<T> {
+    next: Option<T>,
+    /// There will be no other.
+    closed: bool,
+}
+
+impl<T> Tray<T> {
+    /// A panic in the midst of two assignments would have ended the agent.
+    fn jobs(&self) -> MutexGuard<'_, Jobs<T>> {
+        self.jobs.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn put(&self, job: T) -> Result<(), T> {
+        {
+            let mut jobs = self.jobs();
+            if jobs.next.is_some() {
+                return Err(job);
+            }
+            jobs.next = Some(job);
+        }
+        self.changed.notify_one();
+        Ok(())
+    }
+
+    fn close(&self) {
+        self.jobs().closed = true;
+        self.changed.notify_one();
+    }
+
+    /// Waits for the next job; `None`: there will be no other.
+    fn take(&self) -> Option<T> {
+        let waits = |jobs: &mut Jobs<T>| jobs.next.is_none() && !jobs.closed;
+        self.changed.wait_while(self.jobs(), waits).unwrap_or_else(PoisonError::into_inner).next.take()
+    }
+}
+
+impl<T> Drop for Thread<T> {
+    fn drop(&mut self) {
+        self.tray.close();
+    }
 }
 
 impl<T: Send + 'static> Background<T> {
@@ -40,25 +97,27 @@ impl<T: Send + 'static> Background<T> {
         mut work: impl FnMut(T) + Send + 'static,
         end: impl FnOnce() + Send + 'static,
     ) -> io::Result<Self> {
-        let (queue, jobs) = mpsc::sync_channel(1);
+        let jobs = Mutex::new(Jobs { next: None, closed: false });
+        let tray = Arc::new(Tray { jobs, changed: Condvar::new() });
         let (finish, finished) = mpsc::sync_channel(1);
+        let taken_from = Arc::clone(&tray);
         thread::Builder::new().name(name.to_owned()).spawn(move || {
-            for job in jobs {
+            while let Some(job) = taken_from.take() {
                 work(job);
             }
             end();
             // Nobody may be waiting for this any more.
             let _ = finish.send(());
         })?;
-        Ok(Background { thread: Some((queue, Mutex::new(finished))) })
+        Ok(Background { thread: Some(Thread { tray, finished: Mutex::new(finished) }) })
     }
 
     /// Waits until all is done, but no longer than `patience`.
     pub fn finish(self, patience: Duration) {
-        if let Some((queue, finished)) = self.thread {
-            drop(queue);
+        if let Some(thread) = self.thread {
+            thread.tray.close();
             // Either outcome ends the wait.
-            let _ = finished.into_inner().map(|finished| finished.recv_timeout(patience));
+            let _ = thread.finished.lock().map(|finished| finished.recv_timeout(patience));
         }
     }
 
@@ -73,11 +132,7 @@ impl<T: Send + 'static> Background<T> {
     /// # Errors
     /// The thread is busy; here it is back.
     pub fn hand_in(&self, job: T) -> Result<(), T> {
-        match self.thread.as_ref().map(|(queue, _)| queue.try_send(job)) {
-            Some(Err(TrySendError::Full(job))) => Err(job),
-            // The thread is gone only when it has panicked, and then so is the agent.
-            None | Some(Ok(()) | Err(TrySendError::Disconnected(_))) => Ok(()),
-        }
+        self.thread.as_ref().map_or(Ok(()), |thread| thread.tray.put(job))
     }
 }
 

@@ -288,10 +288,10 @@ mod tests {
     /// Whether each sample of `agent`, five seconds apart, is written.
     fn written(pace: &mut Pace, agent: &mut Agent, samples: usize, players: u16) -> Vec<bool> {
         let mut sample = || {
-            let page = agent.sample(5, players);
-            let due = pace.is_due(agent.now, &page);
+            let latest = agent.sample(5, players);
+            let due = pace.is_due(agent.now, &latest);
             if due {
-                pace.last = Some((agent.now, page));
+                pace.last = Some((agent.now, latest));
             }
             due
         };
