@@ -142,3 +142,32 @@ pub fn slept() -> Duration {
     let in_all = clock_gettime(ClockId::Boottime);
     Duration::try_from(in_all).unwrap_or_default().saturating_sub(Duration::try_from(awake).unwrap_or_default())
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn the_kernels_alarm_goes_off_when_its_time_has_come_however_often_it_was_set() {
+        let clock = Clock::start().with_alarms_of_the_kernel();
+        let mut alarm = clock.alarm();
+        assert!(alarm.timer.is_some());
+        let after = |milliseconds| clock.now().plus(Duration::from_millis(milliseconds));
+        for moment in [Moment(Duration::ZERO), clock.now()] {
+            alarm.at(moment).await;
+        }
+        // Given up, and set to an earlier time.
+        let in_vain = time::timeout(Duration::from_millis(5), alarm.at(after(3_600_000))).await;
+        assert!(in_vain.is_err());
+        let soon = after(20);
+        alarm.at(soon).await;
+        // The two readings of one clock are not made at once.
+        assert!(clock.now().plus(Duration::from_millis(1)) >= soon);
+        // Gone off while nobody waited, and set to a later time.
+        let _ = time::timeout(Duration::ZERO, alarm.at(after(5))).await;
+        time::sleep(Duration::from_millis(20)).await;
+        let later = after(20);
+        alarm.at(later).await;
+        assert!(clock.now().plus(Duration::from_millis(1)) >= later);
+    }
+}
