@@ -140,7 +140,7 @@ setup-packages:
 bench: setup-lab setup-bench
 	cargo build --locked --release --bin mc-idle
 	@# A target folder of its own: without the AWS SDK, and so not built in turn with the other.
-	CARGO_TARGET_DIR=target/bench-build cargo build --locked --release --no-default-features --example sample-cost
+	CARGO_TARGET_DIR=target/bench-build cargo build --locked --release --no-default-features $(addprefix --example ,sample-cost ready fleet)
 	target/lab/venv/bin/python tests/bench/run.py $(if $(QUICK),--quick) $(if $(ONLY),--only $(ONLY))
 
 # What the program's size is made of, by crate, on the same page: linked again, with symbols.

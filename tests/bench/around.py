@@ -27,8 +27,12 @@ class Alone:
     def __init__(self, binary, seconds, quick):
         self.binary, self.quick, self.asked = pathlib.Path(binary).resolve(), quick, seconds
 
-    def seconds(self, _name, default):
+    def seconds(self, default):
         return self.asked or default
+
+    def example(self, name):
+        """Where `cargo build --example` puts it."""
+        return self.binary.parent / "examples" / name
 
 
 def alone(measure, targets, section):
@@ -43,24 +47,6 @@ def alone(measure, targets, section):
     print(section(result), file=sys.stderr)
     for what, limit, value, met in targets(result):
         print(f"{'met' if met else 'NOT MET':8}{what}: {value} ({limit})", file=sys.stderr)
-
-
-def seconds(context, name, default):
-    ask = getattr(context, "seconds", None)
-    return ask(name, default) if ask else default
-
-
-def example(context, name):
-    """An example of cargo's: where the context says, else beside the program or beside the other examples."""
-    if hasattr(context, "example"):
-        return pathlib.Path(context.example(name))
-    folders = [pathlib.Path(context.binary).parent / "examples"]
-    if hasattr(context, "sample_cost"):
-        folders.insert(0, pathlib.Path(context.sample_cost).parent)
-    for folder in folders:
-        if (folder / name).exists():
-            return folder / name
-    raise RuntimeError(f"no example {name} in {folders[-1]}: cargo build --example {name}")
 
 
 def environment(**further):

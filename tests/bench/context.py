@@ -45,6 +45,10 @@ class Context:
         """The path of a built example."""
         return self.sample_cost.with_name(name)
 
+    def seconds(self, full):
+        """How long something is watched."""
+        return full / 60 if self.quick else full
+
     def say(self, text):
         print(f"bench: {text}", file=sys.stderr, flush=True)
 

@@ -35,7 +35,7 @@ SETTINGS = 'idle_minutes = 10080\nminecraft.ports = [{port}]\nefs.mount_point = 
 
 
 def measure(context):
-    seconds = around.seconds(context, "rest", 60 if context.quick else 3600)
+    seconds = context.seconds(3600)
     traced = 20 if context.quick else 120
     inside = [sys.executable, __file__, "--inside", context.binary, str(seconds), str(traced)]
     alone = ["unshare", "--net"]

@@ -17,7 +17,7 @@ FEW, MANY = 3, 9
 
 def floor_ratio(context, foreign):
     """The CPU of a sample and of the floor, measured in turn by the example, in some processes of it."""
-    rounds = context.often(10, 3) if foreign else context.often(200, 30)
+    rounds = context.often(12, 6) if foreign else context.often(198, 30)
     seen = [context.sample("compare", "--port", PORT, "--rounds", rounds) for _ in range(context.often(5, 3))]
     middle = {name: statistics.median(one[name] for one in seen) for name in ("floor_us", "sample_us", "ratio", "table_bytes")}
     looks = [one["last_look_us"] for one in seen if one["last_look_us"]]

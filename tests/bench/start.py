@@ -23,7 +23,7 @@ CASES = {"answering": "AWS answers", "silent": "AWS accepts and never answers", 
 
 
 def measure(context):
-    peer = around.example(context, "ready")
+    peer = context.example("ready")
     rounds = 3 if context.quick else 30
     with contextlib.ExitStack() as stack:
         folder = stack.enter_context(around.folder())
