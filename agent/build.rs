@@ -9,5 +9,7 @@ fn main() {
     let linux = std::env::var("CARGO_CFG_TARGET_OS").is_ok_and(|system| system == "linux");
     if released && linux {
         println!("cargo::rustc-link-arg-bins=-no-pie");
+        // Cargo forgets `strip` of the profile for a package that has settings of its own in it.
+        println!("cargo::rustc-link-arg-bins=-Wl,--strip-all");
     }
 }
