@@ -76,6 +76,32 @@ fn the_own_instance_is_stopped_when_the_window_ends_and_the_agent_stays_until_it
 }
 
 #[test]
+fn all_goes_by_tls_where_the_authority_is_known_and_nothing_where_it_is_not() {
+    skip_unless!(lab::installed(), lab::NEEDS);
+    let folder = tempfile::tempdir().unwrap();
+    let lab = Lab::start_with(&["--tls", folder.path().to_str().unwrap()]);
+    let text = settings(Silent::start().port, 3.0, &[]);
+    let by_tls = |command: &mut Command| {
+        lab.attach(command);
+        command.env("AWS_ENDPOINT_URL", lab.tls_endpoint.as_ref().unwrap());
+    };
+
+    let stranger = Agent::start(&text, by_tls);
+    let told = stranger.process.wait_for("UnknownIssuer");
+    assert!(told.contains("warning") || told.contains("error"), "{told}");
+    assert!(lab.calls().is_empty(), "{:?}", lab.calls());
+    drop(stranger);
+
+    let agent = Agent::start(&text, |command| {
+        by_tls(command);
+        command.env("SSL_CERT_FILE", folder.path().join("ca.pem"));
+    });
+    agent.process.wait_for("EC2 has agreed to stop this instance");
+    assert_eq!(the_stop(&lab).action, "StopInstances");
+    assert_eq!(states(&lab.heartbeats()).last(), Some(&"stopping"));
+}
+
+#[test]
 fn the_request_goes_out_over_a_connection_that_is_already_open() {
     let (port, requests) = support::ec2::start();
     let here = "aws.region = \"eu-west-1\"\naws.instance_id = \"i-0123456789abcdef0\"\nheartbeat.parameter = \"\"";

@@ -1,11 +1,12 @@
 #!/usr/bin/env python3
 """AWS on 127.0.0.1: EC2, SSM, IAM and STS (moto), a strict IMDSv2, and one running instance that it describes.
 
-    target/lab/venv/bin/python tests/lab/aws.py [--port 0] [--region eu-west-1] [--imds-delay-seconds N] [--faults]
+    target/lab/venv/bin/python tests/lab/aws.py [--port 0] [--region eu-west-1] [--imds-delay-seconds N] [--faults] [--tls FOLDER]
 
 When ready it prints one JSON line and then runs until SIGTERM or until its stdin (if that is a pipe) is closed:
     {"endpoint": "http://127.0.0.1:PORT", "imds": "http://127.0.0.1:PORT", "instance_id": "i-...", "region": "eu-west-1"}
 and with --faults also "faulty_endpoint" (microburst in front of the same moto) and "faults" (its rules URL).
+and with --tls "tls_endpoint", the same by TLS, with a certificate whose authority's is in FOLDER/ca.pem (SSL_CERT_FILE).
 The agent's environment: AWS_ENDPOINT_URL=<endpoint>, AWS_EC2_METADATA_SERVICE_ENDPOINT=<imds>.
 --imds-delay-seconds N: the metadata service answers 503 for the first N seconds, as on a slow boot.
 
@@ -54,6 +55,7 @@ import ctypes
 import json
 import logging
 import os
+import pathlib
 import secrets
 import signal
 import socket
@@ -64,7 +66,7 @@ import sys
 import threading
 import time
 import uuid
-from datetime import datetime, timezone
+from datetime import datetime, timedelta, timezone
 from io import BytesIO
 from urllib.error import HTTPError
 from urllib.parse import parse_qs, parse_qsl
@@ -74,6 +76,10 @@ from xml.sax.saxutils import escape
 
 os.environ["MOTO_EC2_LOAD_DEFAULT_AMIS"] = "false"  # saves a second at start
 
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.x509.oid import NameOID
 from moto.core import DEFAULT_ACCOUNT_ID
 from moto.ec2 import ec2_backends
 from moto.moto_server.werkzeug_app import DomainDispatcherApplication, MotoRequestHandler, create_backend_app
@@ -456,11 +462,36 @@ def warm_up(microburst):
     call("/_microburst/fired", None, method="DELETE")
 
 
+def certificate(folder):
+    """A certificate for localhost, and that of the authority that has signed it, in `folder`."""
+
+    def named(name):
+        return x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, name)])
+
+    def sign(subject, public_key, by, extension, critical):
+        now = datetime.now(timezone.utc)
+        builder = x509.CertificateBuilder().subject_name(named(subject)).issuer_name(named("lab")).public_key(public_key)
+        builder = builder.serial_number(x509.random_serial_number())
+        builder = builder.not_valid_before(now - timedelta(hours=1)).not_valid_after(now + timedelta(days=1))
+        return builder.add_extension(extension, critical=critical).sign(by, hashes.SHA256())
+
+    authority, own = (ec.generate_private_key(ec.SECP256R1()) for _ in range(2))
+    pem = serialization.Encoding.PEM
+    ca = sign("lab", authority.public_key(), authority, x509.BasicConstraints(ca=True, path_length=0), True)
+    leaf = sign("localhost", own.public_key(), authority, x509.SubjectAlternativeName([x509.DNSName("localhost")]), False)
+    (folder / "ca.pem").write_bytes(ca.public_bytes(pem))
+    (folder / "own.pem").write_bytes(leaf.public_bytes(pem))
+    plain = serialization.NoEncryption()
+    (folder / "own.key").write_bytes(own.private_bytes(pem, serialization.PrivateFormat.PKCS8, plain))
+    return str(folder / "own.pem"), str(folder / "own.key")
+
+
 def main():
     options = argparse.ArgumentParser(description="AWS on 127.0.0.1 for mc-idle's lab; see the head of this file")
     options.add_argument("--port", type=int, default=0)
     options.add_argument("--region", default="eu-west-1")
     options.add_argument("--imds-delay-seconds", type=float, default=0)
+    options.add_argument("--tls", metavar="FOLDER", type=pathlib.Path, help="the same by TLS, on a port of its own")
     options.add_argument("--faults", action="store_true", help="microburst in front, on a port of its own")
     args = options.parse_args()
 
@@ -477,6 +508,10 @@ def main():
     threading.Thread(target=server.serve_forever, daemon=True).start()
     endpoint = f"http://127.0.0.1:{server.server_port}"
     ready = {"endpoint": endpoint, "imds": endpoint, "instance_id": lab.instance_id, "region": args.region}
+    if args.tls:
+        secure = make_server("127.0.0.1", 0, lab, threaded=True, request_handler=Handler, ssl_context=certificate(args.tls))
+        threading.Thread(target=secure.serve_forever, daemon=True).start()
+        ready["tls_endpoint"] = f"https://localhost:{secure.server_port}"
     microburst = None
     if args.faults:
         microburst, ready["faulty_endpoint"] = start_microburst(endpoint)

@@ -28,6 +28,8 @@ pub fn installed() -> bool {
 pub struct Lab {
     _process: Process,
     address: String,
+    /// The same by TLS, if that was asked for.
+    pub tls_endpoint: Option<String>,
     /// The id of the instance.
     pub instance_id: String,
 }
@@ -77,11 +79,12 @@ impl Lab {
         struct Ready {
             endpoint: String,
             instance_id: String,
+            tls_endpoint: Option<String>,
         }
         let process = Process::start(python.arg(checkout().join("tests/lab/aws.py")).args(arguments));
         let ready: Ready = serde_json::from_str(&process.wait_for("instance_id")).unwrap();
         let address = ready.endpoint.strip_prefix("http://").unwrap().to_owned();
-        Lab { _process: process, address, instance_id: ready.instance_id }
+        Lab { _process: process, address, tls_endpoint: ready.tls_endpoint, instance_id: ready.instance_id }
     }
 
     /// Where it is.
