@@ -1,4 +1,4 @@
-"""What the program's size is made of, by crate: it is built again for that, with its symbols (`make bench-size`, some minutes)."""
+"""What the program's size is made of, by crate: it is built again for that, with its symbols (`make bench-size`, a quarter of an hour)."""
 
 import json
 import os
@@ -10,7 +10,7 @@ MOST = 15
 
 
 def measure(_context):
-    environment = os.environ | {"CARGO_PROFILE_RELEASE_STRIP": "false", "CARGO_TARGET_DIR": str(ROOT / "target/bench-build")}
+    environment = os.environ | {"MC_IDLE_SYMBOLS": "1", "CARGO_TARGET_DIR": str(ROOT / "target/bench-build")}
     words = ["cargo", "bloat", "--release", "--locked", "--bin", "mc-idle", "--crates", "-n", "0", "--message-format", "json"]
     printed = subprocess.run(words, cwd=ROOT, env=environment, stdout=subprocess.PIPE, text=True, check=True).stdout
     return json.loads(printed)
