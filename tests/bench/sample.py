@@ -17,7 +17,7 @@ FEW, MANY = 3, 9
 
 def floor_ratio(context, foreign):
     """The CPU of a sample and of the floor, measured in turn by the example, in some processes of it."""
-    rounds = context.often(12, 6) if foreign else context.often(198, 30)
+    rounds = context.often(12, 6) if foreign else context.often(240, 60)
     seen = [context.sample("compare", "--port", PORT, "--rounds", rounds) for _ in range(context.often(5, 3))]
     middle = {name: statistics.median(one[name] for one in seen) for name in ("floor_us", "sample_us", "ratio", "table_bytes")}
     looks = [one["last_look_us"] for one in seen if one["last_look_us"]]
@@ -150,7 +150,8 @@ def section(result):
         "## One sample, beside the floor\n",
         "The floor is a plain read of `/proc/self/net/tcp` and `tcp6` into a fixed buffer: no reader of these tables can cost less. "
         f"Both are measured in turn in one process (`tests/bench/sample_cost.rs`){where}; calls, bytes and allocations are the "
-        f"difference of {MANY} and {FEW} samples (`strace`, valgrind's `dhat`).\n",
+        f"difference of {MANY} and {FEW} samples (`strace`, valgrind's `dhat`). The ratio counts that one sample in sixty goes through "
+        "all processes; the calls are those of the others.\n",
         table(["", *(named(state["foreign"]) for state in columns)], *rows),
         beside,
     ])

@@ -156,7 +156,7 @@ fn compare(bench: &mut Bench, rounds: usize) -> io::Result<()> {
             samples.push(sample);
         }
     }
-    // Not the median of the rounds: a look in which all processes are gone through, as one in six is, has to count.
+    // Not the median of the rounds: a look in which all processes are gone through, as one in sixty is, has to count.
     let ratio = samples.iter().sum::<f64>() / floors.iter().sum::<f64>();
     let memory = status("VmHWM")?;
     for _ in 0..rounds.min(20) {
