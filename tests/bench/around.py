@@ -116,15 +116,10 @@ def start(binary, config, environment, log):
 
 @contextlib.contextmanager
 def ended(process):
+    """Gives `process`, and ends it."""
     try:
         yield process
     finally:
         if process.poll() is None:
             process.send_signal(signal.SIGTERM)
         process.wait()
-
-
-def table(head, *rows):
-    lines = ["| " + " | ".join(head) + " |", "|---|" + "---:|" * (len(head) - 1)]
-    lines += ["| " + " | ".join(str(cell) for cell in row) + " |" for row in rows]
-    return "\n".join(lines) + "\n"

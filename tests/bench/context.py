@@ -7,12 +7,12 @@ import os
 import pathlib
 import resource
 import shutil
-import signal
 import statistics
 import subprocess
 import sys
-import tempfile
 import time
+
+import around
 
 HERE = pathlib.Path(__file__).resolve().parent
 ROOT = HERE.parents[1]
@@ -90,26 +90,12 @@ class Context:
     @contextlib.contextmanager
     def agent(self, settings="", binary=None):
         """The agent itself against the emulated AWS, with its defaults but for the port and EFS; gives its process."""
-        environment = {name: value for name, value in os.environ.items() if not name.startswith("AWS_")}
-        environment |= {"AWS_CONFIG_FILE": "/dev/null", "AWS_SHARED_CREDENTIALS_FILE": "/dev/null"}
-        with contextlib.ExitStack() as stack:
-            aws = stack.enter_context(Talker([PYTHON, LAB / "aws.py"]))
-            endpoint = json.loads(aws.heard())["endpoint"]
-            environment |= {"AWS_ENDPOINT_URL": endpoint, "AWS_EC2_METADATA_SERVICE_ENDPOINT": endpoint}
-            folder = pathlib.Path(stack.enter_context(tempfile.TemporaryDirectory()))
-            (folder / "config.toml").write_text(settings or f'[minecraft]\nports = [{PORT}]\n[efs]\nmount_point = ""\n')
-            environment["RUNTIME_DIRECTORY"] = str(folder)
-            with open(self.folder / "agent.log", "w") as log:
-                agent = subprocess.Popen(
-                    [binary or self.binary, "run", "--config", folder / "config.toml"], env=environment,
-                    stdin=subprocess.DEVNULL, stdout=log, stderr=log,
-                )
-            try:
+        with around.folder() as folder, around.emulator() as aws, open(self.folder / "agent.log", "w") as log:
+            config = folder / "config.toml"
+            config.write_text(settings or f'[minecraft]\nports = [{PORT}]\n[efs]\nmount_point = ""\n')
+            environment = around.environment(RUNTIME_DIRECTORY=str(folder), **around.at_endpoint(aws["endpoint"]))
+            with around.ended(around.start(binary or self.binary, config, environment, log)) as agent:
                 yield agent
-            finally:
-                if agent.poll() is None:
-                    agent.send_signal(signal.SIGTERM)
-                agent.wait()
 
 
 class Talker:

@@ -23,6 +23,7 @@ import time
 
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent))
 import around  # noqa: E402
+from context import table  # noqa: E402
 
 MIB = 1024 * 1024
 MEMORY = 8 * MIB
@@ -227,7 +228,7 @@ def section(result):
         f"`tests/bench/rest.py target/release/mc-idle 3600`: {minutes:.0f} minutes beside a server that nobody plays on, with "
         f"heartbeats ({result['heartbeats']} of them), a look every 5 s, a watchdog as in the unit, no EFS and no D-Bus, after the first "
         f"{WARM_UP} s. The files are in the runtime directory, which is in memory.\n",
-        around.table(["", "mc-idle"], *rows),
+        table(["", "mc-idle"], *rows),
     ]
     if network is not None:
         parts.append("The network is what the loopback device of a network namespace counts, with all headers, and without the TLS "

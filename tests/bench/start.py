@@ -16,6 +16,7 @@ import time
 
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent))
 import around  # noqa: E402
+from context import table  # noqa: E402
 
 MOST = 0.050
 SETTINGS = 'minecraft.ports = [{port}]\nefs.mount_point = ""\n'
@@ -119,7 +120,7 @@ def section(result):
         f"`tests/bench/start.py target/release/mc-idle`: from the start of the process to READY=1, which it says after its first look, "
         f"in ms. In turn with a program that does nothing but say so (`tests/bench/ready.rs`), {result['rounds']} rounds: the median, "
         "the least and the most.\n",
-        around.table(["", "mc-idle", "the other program", "difference of the medians"], *rows),
+        table(["", "mc-idle", "the other program", "difference of the medians"], *rows),
     ])
 
 

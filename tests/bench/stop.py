@@ -26,6 +26,7 @@ import urllib.request
 
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent))
 import around  # noqa: E402
+from context import table  # noqa: E402
 
 WINDOW = 12.0
 INTERVALS = [1.0, 5.0]
@@ -184,7 +185,7 @@ def section(result):
         f"`tests/bench/stop.py target/release/mc-idle`: how late the request is on the wire, in seconds, over {result['windows']} windows of "
         f"{result['window']:g} s, some agents side by side. The agent counts from its first look that shows nobody, up to one interval "
         "after the player has left; so it is late by that, and never early.\n",
-        around.table(["", "least", "median", "99 of 100", "most"], *rows),
+        table(["", "least", "median", "99 of 100", "most"], *rows),
         "The script's row is computed, not measured: the window ends somewhere between two of its looks, and the look that ends it comes "
         "0 to 60 s later, evenly spread. That is so if it waits for one empty look more than its window has minutes; with as many looks "
         "as minutes it is early by as much instead.\n",
