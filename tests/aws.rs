@@ -163,14 +163,15 @@ fn a_player_who_joins_in_the_last_moment_holds_the_stop_off_until_gone() {
     assert_eq!(lab.state(), "stopped");
 }
 
-/// Starts an agent for each of `rules` in one AWS, all at once. Each rule fires once, so each agent meets another one
-/// at its first real call; which one is in the call. An agent's access key, which is also in its calls, tells whose
-/// they are, and its heartbeats have a parameter of their own.
+/// Starts an agent for each of `rules` in one AWS, all at once. Each agent meets its own rule at its first real call, once.
+/// An agent's access key, which is also in its calls, tells whose they are, and its heartbeats have a parameter of their own.
 fn one_agent_each(lab: &Lab, rules: &[Value]) -> Vec<(String, Agent)> {
     let rules: Vec<Value> = rules
         .iter()
-        .map(|rule| {
+        .enumerate()
+        .map(|(number, rule)| {
             let mut rule = rule.clone();
+            rule["access_key"] = json!(key_of(number));
             rule["action"] = json!("StopInstances");
             rule["dry_run"] = json!(false);
             rule["times"] = json!(1);
@@ -179,7 +180,7 @@ fn one_agent_each(lab: &Lab, rules: &[Value]) -> Vec<(String, Agent)> {
         .collect();
     lab.faults(&Value::from(rules.clone()));
     let start = |number| {
-        let key = format!("AKIATEST{number}");
+        let key = key_of(number);
         let own_parameter = format!("heartbeat.parameter = \"{}\"", parameter_of(&key));
         let agent = Agent::start(&settings(Silent::start().port, 3.0, &[&own_parameter]), |command| {
             lab.attach(with_credentials(command, &key));
@@ -187,6 +188,10 @@ fn one_agent_each(lab: &Lab, rules: &[Value]) -> Vec<(String, Agent)> {
         (key, agent)
     };
     (0..rules.len()).map(start).collect()
+}
+
+fn key_of(agent: usize) -> String {
+    format!("AKIATEST{agent}")
 }
 
 fn parameter_of(key: &str) -> String {

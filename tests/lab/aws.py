@@ -28,6 +28,7 @@ Fault rules, the first that matches decides; each has any of
     action       "StopInstances", "PutParameter"...; for imds the path after /latest/: "api/token", "meta-data/instance-id"
     dry_run      true or false: only (never) EC2 calls with DryRun=true
     instance_id  only EC2 calls about this instance
+    access_key   only calls that were signed with it
     times        how often it fires (default: for ever)
   and does one of
     code         answer this error in the protocol's own form; status and message have sensible defaults
@@ -120,7 +121,7 @@ KNOWN_ERRORS = {
     "ServiceUnavailable": (503, "The service is unavailable."),
 }
 RULE_KEYS = {
-    "service", "action", "dry_run", "instance_id", "times", "code", "status", "message", "hang", "reset", "delay_seconds",
+    "service", "action", "dry_run", "instance_id", "access_key", "times", "code", "status", "message", "hang", "reset", "delay_seconds",
 }
 
 
@@ -160,7 +161,7 @@ class Faults:
             self.changed.set()
             self.changed = threading.Event()
 
-    def take(self, service, action, dry_run, instance_id):
+    def take(self, service, action, dry_run, instance_id, access_key):
         """The rule that this call meets, with one of its times used up."""
         with self.lock:
             for rule in self.rules:
@@ -168,7 +169,7 @@ class Faults:
                     continue
                 if rule.get("action", action) != action or rule.get("dry_run", dry_run) != dry_run:
                     continue
-                if rule.get("instance_id", instance_id) != instance_id:
+                if rule.get("instance_id", instance_id) != instance_id or rule.get("access_key", access_key) != access_key:
                     continue
                 left = rule.get("times")
                 if left == 0:
@@ -329,7 +330,8 @@ class Lab:
         return Response.from_app(self.moto, request.environ, buffered=True)
 
     def fault(self, request, service, action, params, call):
-        rule, changed = self.faults.take(service, action, params.get("DryRun") == "true", params.get("InstanceId.1"))
+        dry_run, instance_id = params.get("DryRun") == "true", params.get("InstanceId.1")
+        rule, changed = self.faults.take(service, action, dry_run, instance_id, call and call["access_key"])
         if rule is None:
             return None
         kind = rule.get("code") or next((k for k in ("hang", "reset", "status", "delay_seconds") if rule.get(k)), None)
