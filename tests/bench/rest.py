@@ -227,7 +227,8 @@ def section(result):
         "## At rest\n",
         f"`tests/bench/rest.py target/release/mc-idle 3600`: {minutes:.0f} minutes beside a server that nobody plays on, with "
         f"heartbeats ({result['heartbeats']} of them), a look every 5 s, a watchdog as in the unit, no EFS and no D-Bus, after the first "
-        f"{WARM_UP} s. The files are in the runtime directory, which is in memory.\n",
+        f"{WARM_UP} s. The files are in the runtime directory, which is in memory. Nearly all of the CPU is the kernel's walk through this "
+        "machine's long table of connections; see *One look*.\n",
         table(["", "mc-idle"], *rows),
     ]
     if network is not None:
