@@ -137,12 +137,6 @@ impl Keeper {
         Ok((Keeper { writer: Background::start_with_end("files", work, end)?, pace }, memory))
     }
 
-    /// Whether it keeps anything: the folder is there, and no other agent's.
-    #[must_use]
-    pub fn keeps(&self) -> bool {
-        self.writer.works()
-    }
-
     /// Writes `page`, which is so at `now`, unless only time has passed since the last one.
     pub fn keep(&mut self, now: Moment, page: Page) {
         if self.pace.is_due(now, &page) && self.writer.hand_in(page.clone()).is_ok() {
@@ -397,10 +391,10 @@ mod tests {
         first.keep(NOW, page.clone());
         drop(first);
         // The thread ends, and with it the lock, once it has written: until then there is another one.
-        let again = std::iter::repeat_with(|| open(BOOT)).find(|(keeper, ..)| keeper.keeps()).unwrap();
+        let again = std::iter::repeat_with(|| open(BOOT)).find(|(keeper, ..)| keeper.writer.works()).unwrap();
         assert_eq!(again.1, Some(page.memory));
         drop(again);
-        let other = std::iter::repeat_with(|| open("other")).find(|(keeper, ..)| keeper.keeps()).unwrap();
+        let other = std::iter::repeat_with(|| open("other")).find(|(keeper, ..)| keeper.writer.works()).unwrap();
         assert_eq!(other.1, None);
         let warnings: Vec<_> = other.2.try_iter().map(|line| line.text).collect();
         assert!(warnings.len() == 1 && warnings[0].contains("another boot"), "{warnings:?}");

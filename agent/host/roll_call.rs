@@ -42,14 +42,15 @@ impl RollCall {
     pub fn containers(&mut self, scope: &Scope) -> Result<Containers, ContainersError> {
         // Before the processes are gone through: whoever comes meanwhile counts as new the next time.
         let newest = newest_process(&self.proc);
-        if let Some(Last { found, samples, .. }) =
-            self.last.as_mut().filter(|last| Some(last.newest) == newest && last.samples < AT_LEAST_EVERY)
-            && let Some(containers) = found.again(scope)?
+        // Taken out: nothing is kept of what could not be read.
+        if let Some(last) = self.last.take()
+            && Some(last.newest) == newest
+            && last.samples < AT_LEAST_EVERY
+            && let Some(containers) = last.found.again(scope)?
         {
-            *samples += 1;
+            self.last = Some(Last { samples: last.samples + 1, ..last });
             return Ok(containers);
         }
-        self.last = None;
         let found = containers::find(&self.proc, scope)?;
         let containers = found.containers.clone();
         self.last = newest.map(|newest| Last { newest, found, samples: 1 });
@@ -174,6 +175,19 @@ mod tests {
             leave(&machine);
             assert_eq!(machine.players(&mut roll_call), 1);
         }
+    }
+
+    #[test]
+    fn what_could_not_be_read_is_looked_for_anew() {
+        let machine = Machine::new();
+        machine.starts_container("100", PLAYER);
+        let mut roll_call = RollCall::of(machine.root.path());
+        assert_eq!(machine.players(&mut roll_call), 1);
+        fs::write(machine.process("100").join("net/tcp"), "cut off").unwrap();
+        assert!(roll_call.containers(&machine.scope).is_err());
+        machine.starts_container("99", PLAYER);
+        machine.starts_container("100", PLAYER);
+        assert_eq!(machine.players(&mut roll_call), 2);
     }
 
     #[test]
