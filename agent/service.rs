@@ -37,8 +37,6 @@ const LAST_WORDS: Duration = Duration::from_secs(1);
 const LAST_PAGE: Duration = Duration::from_millis(300);
 /// tokio's timers count in these.
 const TICK: Duration = Duration::from_millis(1);
-/// How many pairs of readings a last look takes at most.
-const LOOKS: u32 = 3;
 
 /// What can be asked of the running agent.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -289,7 +287,8 @@ impl<H: Host, C: Cloud, S: Supervisor> Service<H, C, S> {
     fn last_look(&mut self, ticket: Ticket, action: StopAction, provision: C::Provision) {
         self.notice_sleep();
         self.look_for_holds(self.world.clock.now());
-        let (own, witness) = self.both_witnesses();
+        let own = self.world.host.sample(&self.settings.scope).reading;
+        let witness = self.world.host.witness(&self.settings.scope);
         let now = self.world.clock.now();
         match self.rule.last_look(ticket, now, &own, &witness, jitter()) {
             Ok(leave) => {
@@ -305,25 +304,6 @@ impl<H: Host, C: Cloud, S: Supervisor> Service<H, C, S> {
                 self.announcer.called_off(&call_off, &self.rule.view(now));
             }
         }
-    }
-
-    /// A fresh sample and the second witness. Between the two a listener on any port may come or go, and then they do not
-    /// agree on the landmarks; a new pair is taken at once, a few times.
-    fn both_witnesses(&mut self) -> (Reading, Reading) {
-        let scope = &self.settings.scope;
-        let mut look = || {
-            let own = self.world.host.sample(scope);
-            (own.reading, self.world.host.witness(scope, own.landmarks))
-        };
-        let mut pair = look();
-        for _ in 1..LOOKS {
-            // Whatever the sample itself shows has to count: only one that is empty may be taken again.
-            if !matches!(&pair, (Reading::Seen(seen), Reading::Unknown(_)) if seen.sockets.is_empty()) {
-                break;
-            }
-            pair = look();
-        }
-        pair
     }
 
     fn on_news(&mut self, news: News) {

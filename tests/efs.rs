@@ -33,7 +33,6 @@ use mc_idle::heartbeat::{PutError, Store};
 use mc_idle::hold::Known;
 use mc_idle::host::mountinfo::Mount;
 use mc_idle::host::probe::{self, Target, Verdict};
-use mc_idle::host::tables::Landmarks;
 use mc_idle::host::{Host, Sample, ThisHost};
 use mc_idle::idle::Reading;
 use mc_idle::journal::{Journal, Line};
@@ -337,8 +336,8 @@ impl Host for PretendedNfs {
         self.host.sample(scope)
     }
 
-    fn witness(&mut self, scope: &Scope, landmarks: Landmarks) -> Reading {
-        self.host.witness(scope, landmarks)
+    fn witness(&mut self, scope: &Scope) -> Reading {
+        self.host.witness(scope)
     }
 
     fn mount(&mut self, _efs: &EfsSettings) -> Mount {

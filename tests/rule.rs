@@ -553,6 +553,9 @@ fn the_rule_says_when_the_window_ends() {
     let mut run = Run::new(terms());
     run.until_prepared(3, &empty(), Efs::Mounted);
     assert_eq!(run.rule.view(run.now).stop_in, Some(Duration::from_secs(50)));
+    // Asked between two samples it names the same moment.
+    assert_eq!(run.rule.view(run.now.plus(INTERVAL * 3 / 5)).stop_in, Some(Duration::from_secs(47)));
+    assert_eq!(run.rule.view(run.now.plus(Duration::from_secs(60))).stop_in, Some(Duration::ZERO));
     run.sample(&unknown(), Efs::Mounted);
     assert_eq!(run.rule.view(run.now).stop_in, None);
 }

@@ -24,7 +24,6 @@ use mc_idle::heartbeat::writer::{self, Link};
 use mc_idle::heartbeat::{PutError, Store, record::Author};
 use mc_idle::hold::{Hold, Known, Source};
 use mc_idle::host::mountinfo::Mount;
-use mc_idle::host::tables::Landmarks;
 use mc_idle::host::{Host, Sample};
 use mc_idle::idle::rule::Refusal;
 use mc_idle::idle::window::{self, Running};
@@ -46,8 +45,6 @@ struct Outside {
     /// Readings for the next samples, before it goes on as above.
     next: VecDeque<Reading>,
     witness: Option<Reading>,
-    /// What the witness says first.
-    witness_next: VecDeque<Reading>,
     samples: Vec<Instant>,
     pings: Vec<Instant>,
     status: String,
@@ -98,11 +95,8 @@ impl Host for Shared {
         Sample::of(outside.next.pop_front().unwrap_or(usual))
     }
 
-    fn witness(&mut self, _: &Scope, _: Landmarks) -> Reading {
-        let mut outside = self.get();
-        if let Some(reading) = outside.witness_next.pop_front() {
-            return reading;
-        }
+    fn witness(&mut self, _: &Scope) -> Reading {
+        let outside = self.get();
         outside.witness.clone().unwrap_or_else(|| seen(outside.players))
     }
 
@@ -362,24 +356,12 @@ async fn a_second_witness_that_sees_somebody_or_nothing_holds_the_stop_off() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_listener_that_comes_between_the_two_witnesses_costs_no_more_than_another_look() {
-    let disagree = || Reading::Unknown("netlink does not show the sockets that /proc shows".to_owned());
-    for (times, refused) in [(2, false), (3, true)] {
-        let witness_next = (0..times).map(|_| disagree()).collect();
-        let agent = Agent::start(SETTINGS, Outside { witness_next, ..Outside::default() });
-        agent.minutes(16).await;
-        assert_eq!(agent.requests(), 1);
-        assert_eq!(agent.kinds().contains(&Kind::StopRefused), refused);
-    }
-}
-
-#[tokio::test(start_paused = true)]
 async fn a_connection_that_the_last_look_has_seen_counts_even_if_the_witness_could_not_look() {
     let agent = Agent::start(SETTINGS, Outside::default());
     agent.minutes(14).await;
     agent.seconds(58).await;
     agent.outside.get().next = [seen(0), seen(1)].into();
-    agent.outside.get().witness_next = [Reading::Unknown("no answer".to_owned())].into();
+    agent.outside.get().witness = Some(Reading::Unknown("no answer".to_owned()));
     agent.seconds(3).await;
     assert_eq!(agent.requests(), 0);
     assert!(agent.kinds().contains(&Kind::StopCalledOff));

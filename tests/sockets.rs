@@ -11,19 +11,20 @@ mod support;
 
 use std::collections::BTreeSet;
 use std::fs;
+use std::io::Write;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, Shutdown, SocketAddr, TcpListener, TcpStream};
 use std::num::NonZeroU64;
 use std::os::fd::AsRawFd;
 use std::path::Path;
 use std::process::Command;
-use std::thread::sleep;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread::{sleep, spawn};
 use std::time::Duration;
 
 use mc_idle::config::Settings;
 use mc_idle::config::settings::Scope;
-use mc_idle::host::netlink::{self, WitnessError};
-use mc_idle::host::tables::{Landmarks, Rows};
-use mc_idle::host::{Host, Sample, ThisHost};
+use mc_idle::host::{Host, ThisHost};
 use mc_idle::idle::census::{BACKLOG_GRACE, Census, Counts};
 use mc_idle::idle::{Moment, Reading, Seen, Socket};
 use proptest::prelude::*;
@@ -32,6 +33,7 @@ use rustix::net::{AddressFamily, SocketType};
 use rustix::process::Signal;
 use support::agent::{Agent, settings};
 use support::{Process, wait_until};
+use tempfile::TempDir;
 
 /// A second address of each kind, for a peer that differs from the usual one.
 const OTHER_V4: Ipv4Addr = Ipv4Addr::new(127, 7, 0, 9);
@@ -65,8 +67,7 @@ fn seen(reading: Reading) -> Seen {
 /// What each witness sees, the tables first.
 fn looks(scope: &Scope) -> [Seen; 2] {
     let mut host = ThisHost::below(Path::new("/"));
-    let Sample { reading: tables, landmarks, .. } = host.sample(scope);
-    [seen(tables), seen(host.witness(scope, landmarks))]
+    [seen(host.sample(scope).reading), seen(host.witness(scope))]
 }
 
 /// Waits until both witnesses show a listener and just these sockets, each once; fails the test if they do not.
@@ -301,27 +302,102 @@ fn ignored_peers_are_nobody() {
     }
 }
 
+/// A host whose tables show, besides what this host's do, a socket that this host does not have. They come out of pipes,
+/// so that every reading may have another text.
+struct HostWithOneMore {
+    folder: TempDir,
+}
+
+impl HostWithOneMore {
+    /// The row stands in the readings whose number, from 0, `shows`; `tcp` is read that often.
+    fn new(readings: usize, row: &'static str, shows: impl Fn(usize) -> bool + Send + 'static) -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        let net = folder.path().join("proc/self/net");
+        fs::create_dir_all(&net).unwrap();
+        // IPv6 is turned off there: a missing table is none.
+        let tcp = net.join("tcp");
+        rustix::fs::mkfifoat(rustix::fs::CWD, &tcp, 0o600.into()).unwrap();
+        // It ends when all are read, or with the test's process.
+        spawn(move || {
+            for number in 0..readings {
+                let mut pipe = fs::OpenOptions::new().write(true).open(&tcp).unwrap();
+                let mut text = fs::read_to_string("/proc/self/net/tcp").unwrap();
+                text.push_str(if shows(number) { row } else { "" });
+                // Before the reader can come again for the next text.
+                let fresh = tcp.with_extension("fresh");
+                rustix::fs::mkfifoat(rustix::fs::CWD, &fresh, 0o600.into()).unwrap();
+                fs::rename(&fresh, &tcp).unwrap();
+                pipe.write_all(text.as_bytes()).unwrap();
+            }
+        });
+        HostWithOneMore { folder }
+    }
+
+    fn witness(&self) -> Reading {
+        let scope = Scope { containers: false, ..scope(&[25565]) };
+        ThisHost::below(self.folder.path()).witness(&scope)
+    }
+}
+
+const LISTENER: &str = "   9: 0100007F:0016 00000000:0000 0A 00000000:00000000 00:00000000 00000000     0        0 4000000001 1 0000000000000000 100 0 0 10 0\n";
+const CONNECTION: &str = "   9: 0100007F:0016 0100007F:C000 01 00000000:00000000 00:00000000 00000000     0        0 4000000001 1 0000000000000000 20 4 30 10 -1\n";
+
 #[test]
-fn a_witness_that_does_not_see_every_listener_is_not_believed() {
+fn a_witness_that_does_not_show_what_is_there_is_not_believed() {
     apart!("--net");
     loopback();
-    let (listener, _other) = (dual(), v4());
+    let _listener = v4();
+    for row in [LISTENER, CONNECTION] {
+        let host = HostWithOneMore::new(6, row, |_| true);
+        assert_eq!(
+            host.witness(),
+            Reading::Unknown("netlink does not show 1 of the sockets that /proc shows".to_owned())
+        );
+    }
+}
+
+#[test]
+fn a_socket_that_closes_while_the_witness_looks_does_not_make_it_unbelievable() {
+    apart!("--net");
+    loopback();
+    let _listener = v4();
+    for row in [LISTENER, CONNECTION] {
+        // Before the first answer and not after it.
+        seen(HostWithOneMore::new(2, row, |number| number == 0).witness());
+        // What one answer has passed over the next one may have.
+        seen(HostWithOneMore::new(3, row, |number| number < 2).witness());
+    }
+}
+
+#[test]
+fn a_machine_on_which_sockets_come_and_go_all_the_time_has_a_second_witness() {
+    apart!("--net");
+    loopback();
+    let listener = dual();
     let scope = scope(&[port(&listener)]);
+    let over = Arc::new(AtomicBool::new(false));
+    let churn: Vec<_> = (0..4)
+        .map(|_| {
+            let over = Arc::clone(&over);
+            spawn(move || {
+                while !over.load(Ordering::Relaxed) {
+                    let listener = v4();
+                    let Pair { client, server } = Pair::open(&listener, V4);
+                    // With a reset: what is left over of other connections would make the tables longer and longer.
+                    rustix::net::sockopt::set_socket_linger(&client, Some(Duration::ZERO)).unwrap();
+                    drop(client);
+                    drop(server);
+                }
+            })
+        })
+        .collect();
     let mut host = ThisHost::below(Path::new("/"));
-    let landmarks = |ipv4, ipv6| Landmarks { ipv4, ipv6 };
-    let rows = |listening, established| Rows { listening, established };
-    assert_eq!(host.sample(&scope).landmarks, landmarks(rows(1, 0), rows(1, 0)));
-    assert!(netlink::read(&scope, landmarks(rows(1, 0), rows(1, 0))).is_ok());
-    for expected in [
-        landmarks(rows(0, 0), rows(1, 0)),
-        landmarks(rows(1, 0), rows(2, 0)),
-        landmarks(rows(2, 0), rows(0, 0)),
-        landmarks(rows(1, 1), rows(1, 0)),
-        landmarks(rows(1, 0), rows(1, 1)),
-    ] {
-        let error = netlink::read(&scope, expected).unwrap_err();
-        assert!(matches!(error, WitnessError::Landmarks { .. }), "{error}");
-        assert!(matches!(host.witness(&scope, expected), Reading::Unknown(why) if why.contains("netlink")));
+    for _ in 0..100 {
+        assert!(seen(host.witness(&scope)).listener);
+    }
+    over.store(true, Ordering::Relaxed);
+    for thread in churn {
+        thread.join().unwrap();
     }
 }
 

@@ -13,10 +13,11 @@ use std::time::Duration;
 use mc_idle::config::settings::Scope;
 use mc_idle::config::{Settings, files};
 use mc_idle::host::mountinfo::Mount;
-use mc_idle::host::{Host, ThisHost};
+use mc_idle::host::{Host, ThisHost, tables};
 use mc_idle::idle::backoff::Jitter;
 use mc_idle::idle::rule::{BLIND_ALARM, CallOff};
 use mc_idle::idle::{Action, Efs, Moment, Patience, Reading, Rule, Seen, State, Terms, Ticket};
+use procfs::net::{TcpNetEntry, TcpState};
 use proptest::prelude::*;
 use support::{checkout, root};
 use tempfile::TempDir;
@@ -32,14 +33,15 @@ fn description(root: &Path) -> String {
     let mut host = ThisHost::below(root);
     let mut text = String::new();
     let sample = host.sample(&settings.scope);
-    let landmarks = sample.landmarks;
     match sample.reading {
         Reading::Unknown(why) => writeln!(text, "unknown: {}", on_one_line(&why)).unwrap(),
         Reading::Seen(mut seen) => {
             seen.sockets.sort();
             let server = if seen.listener { "a server" } else { "no server" };
-            writeln!(text, "{server}, {} listening in all", landmarks.ipv4.listening + landmarks.ipv6.listening)
-                .unwrap();
+            let mut listening = 0;
+            let count = |row: &TcpNetEntry| listening += usize::from(row.state == TcpState::Listen);
+            tables::read_rows(&root.join("proc/self/net"), count).unwrap();
+            writeln!(text, "{server}, {listening} listening in all").unwrap();
             for socket in seen.sockets {
                 let inode = socket.inode.map_or_else(|| "not accepted".to_owned(), |inode| format!("inode {inode}"));
                 writeln!(text, "{} from {}, {inode}", socket.local, socket.peer).unwrap();

@@ -7,11 +7,14 @@
 //! * [`published`]: what a port means that a container's engine listens on.
 //! * [`server`]: where a server runs, and which processes are its own.
 //! * [`properties`]: what `server.properties` says.
-//! * [`netlink`]: the same question put to the kernel by another way, the second witness.
+//! * [`witness`]: the same question put to the kernel by another way, the second witness.
+//! * [`netlink`]: that way.
+//! * [`landmarks`]: by what it shows that the second witness has seen everything.
 //! * [`mountinfo`]: is EFS mounted?
 //! * [`probe`]: does it answer?
 
 pub mod containers;
+pub mod landmarks;
 pub mod mountinfo;
 pub mod netlink;
 pub mod probe;
@@ -21,6 +24,7 @@ pub mod roll_call;
 pub mod row;
 pub mod server;
 pub mod tables;
+pub mod witness;
 
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
@@ -32,15 +36,12 @@ use crate::error::chain;
 use crate::idle::{Reading, Seen, Socket};
 use mountinfo::Mount;
 use roll_call::RollCall;
-use tables::Landmarks;
 
 /// One look at the sockets of a host.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Sample {
     /// What the rule goes by.
     pub reading: Reading,
-    /// What the second witness has to see as well.
-    pub landmarks: Landmarks,
     /// Connections whose peers are ignored: only to be told of.
     pub ignored: Vec<Socket>,
     /// Connections to a server in a container, ignored or not.
@@ -51,7 +52,7 @@ impl Sample {
     /// A look that shows just `reading`.
     #[must_use]
     pub fn of(reading: Reading) -> Self {
-        Sample { reading, landmarks: Landmarks::default(), ignored: Vec::new(), in_containers: BTreeSet::new() }
+        Sample { reading, ignored: Vec::new(), in_containers: BTreeSet::new() }
     }
 }
 
@@ -60,7 +61,7 @@ pub trait Host {
     /// Reads the socket tables once.
     fn sample(&mut self, scope: &Scope) -> Sample;
     /// Asks the second witness.
-    fn witness(&mut self, scope: &Scope, landmarks: Landmarks) -> Reading;
+    fn witness(&mut self, scope: &Scope) -> Reading;
     /// Looks for the mount.
     fn mount(&mut self, efs: &EfsSettings) -> Mount;
 }
@@ -79,11 +80,15 @@ impl ThisHost {
         let proc = root.join("proc");
         ThisHost { roll_call: RollCall::of(&proc), proc }
     }
+
+    fn net(&self) -> PathBuf {
+        self.proc.join("self/net")
+    }
 }
 
 impl Host for ThisHost {
     fn sample(&mut self, scope: &Scope) -> Sample {
-        let mut host = match tables::read(&self.proc.join("self/net"), scope) {
+        let mut host = match tables::read(&self.net(), scope) {
             Ok(tables) => tables,
             Err(error) => return Sample::of(Reading::Unknown(chain(&error))),
         };
@@ -100,11 +105,11 @@ impl Host for ThisHost {
             in_containers.extend(containers.seen.sockets.iter().chain(&containers.ignored));
             host.ignored.extend(containers.ignored);
         }
-        Sample { reading, landmarks: host.landmarks, ignored: host.ignored, in_containers }
+        Sample { reading, ignored: host.ignored, in_containers }
     }
 
-    fn witness(&mut self, scope: &Scope, landmarks: Landmarks) -> Reading {
-        let netlink = match netlink::read(scope, landmarks) {
+    fn witness(&mut self, scope: &Scope) -> Reading {
+        let netlink = match witness::ask(&self.net(), scope) {
             Ok(seen) => seen,
             Err(error) => return reading(Err::<Seen, _>(error)),
         };

@@ -17,6 +17,8 @@ const STATES: RangeInclusive<u8> = 1..=12;
 /// No `u32` with fewer digits than this is too large for one, and no `u64` with fewer than 20.
 const UID_DIGITS: usize = 9;
 const INODE_DIGITS: usize = 19;
+/// Which word of a row the inode is, from 0.
+const INODE_WORD: usize = 9;
 
 /// A row of a TCP table.
 #[derive(Debug, Clone)]
@@ -34,8 +36,8 @@ impl<'a> Row<'a> {
     /// # Errors
     /// What procfs says of a text that is no row.
     pub fn new(text: &'a [u8]) -> Result<Self, String> {
-        if let Some((port, state)) = kernels_own(text) {
-            return Ok(Row { text, port, state });
+        if let Some(row) = kernels_own(text) {
+            return Ok(row);
         }
         let entry = entry(text)?;
         Ok(Row { text, port: entry.local_address.port(), state: entry.state.to_u8() })
@@ -51,6 +53,19 @@ impl<'a> Row<'a> {
     #[must_use]
     pub fn is_established(&self) -> bool {
         self.state == TcpState::Established.to_u8()
+    }
+
+    /// The inode of its socket; 0 where it has none.
+    ///
+    /// # Errors
+    /// What procfs says of a text that is no row.
+    pub fn inode(&self) -> Result<u64, String> {
+        let mut words = self.text.split(u8::is_ascii_whitespace).filter(|word| !word.is_empty());
+        let inode = words.nth(INODE_WORD).and_then(|word| str::from_utf8(word).ok()?.parse().ok());
+        match (kernels_own(self.text), inode) {
+            (Some(_), Some(inode)) => Ok(inode),
+            _ => Ok(self.entry()?.inode),
+        }
     }
 
     /// All of it.
@@ -78,8 +93,8 @@ pub(super) fn in_words(error: ProcError) -> String {
     }
 }
 
-/// The port on this side and the state of a row in exactly the kernel's form; `None` for any other text.
-fn kernels_own(text: &[u8]) -> Option<(u16, u8)> {
+/// A row in exactly the kernel's form; `None` for any other text.
+fn kernels_own(text: &[u8]) -> Option<Row<'_>> {
     let mut rest = Rest(text.strip_suffix(b"\n").unwrap_or(text));
     rest.spaces();
     rest.decimals(INODE_DIGITS)?;
@@ -106,7 +121,7 @@ fn kernels_own(text: &[u8]) -> Option<(u16, u8)> {
     rest.decimals(INODE_DIGITS)?;
     let ends = rest.0.first().is_none_or(|byte| *byte == b' ');
     let plain = rest.0.iter().all(|byte| *byte == b' ' || byte.is_ascii_graphic());
-    (ends && plain).then_some((u16::try_from(port).ok()?, state))
+    (ends && plain).then_some(Row { text, port: u16::try_from(port).ok()?, state })
 }
 
 /// What is left of a row. Each method takes what its name says, or nothing at all and `None`.
@@ -176,8 +191,12 @@ mod tests {
     #[test]
     fn the_kernels_rows_need_no_second_judge() {
         assert_eq!(
-            [LISTEN, TIME_WAIT, MAPPED].map(|row| kernels_own(row.as_bytes())),
-            [10, 6, 1].map(|state| Some((25565, state)))
+            [LISTEN, TIME_WAIT, MAPPED].map(|row| kernels_own(row.as_bytes()).map(|row| (
+                row.port,
+                row.state,
+                row.inode()
+            ))),
+            [(10, 501), (6, 0), (1, 504)].map(|(state, inode)| Some((25565, state, Ok(inode))))
         );
         for (name, text) in ["tcp", "tcp6"].map(|name| (name, std::fs::read(format!("/proc/self/net/{name}")))) {
             for row in text.unwrap_or_default().split_inclusive(|byte| *byte == b'\n').skip(1) {
@@ -209,11 +228,12 @@ mod tests {
                     row.push(b' ');
                 }
             }
-            if let Some((port, state)) = kernels_own(&row) {
-                let entry = entry(&row);
-                prop_assert!(entry.is_ok(), "{:?}: {entry:?}", String::from_utf8_lossy(&row));
-                let entry = entry.unwrap();
-                prop_assert_eq!((entry.local_address.port(), entry.state.to_u8()), (port, state));
+            if let Some(row) = kernels_own(&row) {
+                let entry = row.entry();
+                prop_assert!(entry.is_ok(), "{:?}: {entry:?}", String::from_utf8_lossy(row.text));
+                let TcpNetEntry { local_address, state, inode, .. } = entry.unwrap();
+                let expected = (local_address.port(), state.to_u8(), Ok(inode));
+                prop_assert_eq!((row.port, row.state, row.inode()), expected);
             }
         }
     }

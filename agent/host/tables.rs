@@ -55,31 +55,6 @@ pub enum TableError {
     },
 }
 
-/// What a second witness must see as well if it really looked: rows on any port, ours or not.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub struct Landmarks {
-    /// In `tcp`.
-    pub ipv4: Rows,
-    /// In `tcp6`, IPv4-mapped ones included.
-    pub ipv6: Rows,
-}
-
-/// Rows of one table, by state.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub struct Rows {
-    /// LISTEN.
-    pub listening: usize,
-    /// ESTABLISHED.
-    pub established: usize,
-}
-
-impl Rows {
-    pub(super) fn count(&mut self, listening: bool, established: bool) {
-        self.listening += usize::from(listening);
-        self.established += usize::from(established);
-    }
-}
-
 /// A LISTEN row on a Minecraft port.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Listener {
@@ -100,14 +75,10 @@ pub struct Tables {
     pub ignored: Vec<Socket>,
     /// The LISTEN rows on a Minecraft port.
     pub listeners: Vec<Listener>,
-    /// How many rows there are on any port.
-    pub landmarks: Landmarks,
 }
 
 impl Tables {
     fn take_in(&mut self, row: &Row<'_>, ipv4: bool, scope: &Scope) -> Result<(), String> {
-        let rows = if ipv4 { &mut self.landmarks.ipv4 } else { &mut self.landmarks.ipv6 };
-        rows.count(row.is_listening(), row.is_established());
         if !scope.ports.contains(&row.port) {
             return Ok(());
         }
@@ -149,7 +120,7 @@ pub fn read_rows(net: &Path, mut each: impl FnMut(&TcpNetEntry)) -> Result<(), T
 }
 
 /// Hands every row of both tables to `each`, and whether it stands in `tcp`.
-fn both(net: &Path, mut each: impl FnMut(&Row<'_>, bool) -> Result<(), String>) -> Result<(), TableError> {
+pub(super) fn both(net: &Path, mut each: impl FnMut(&Row<'_>, bool) -> Result<(), String>) -> Result<(), TableError> {
     for (name, ipv4) in [("tcp", true), ("tcp6", false)] {
         let path = net.join(name);
         match File::open(&path) {
@@ -242,21 +213,20 @@ mod tests {
         }
     }
 
-    fn seen(text: &[u8]) -> Result<(Seen, Rows), TableError> {
+    fn seen(text: &[u8]) -> Result<Seen, TableError> {
         let (mut tables, scope) = (Tables::default(), scope());
         parse(text, Path::new("tcp"), |row| tables.take_in(row, true, &scope))?;
         assert_eq!(tables.listeners.is_empty(), !tables.seen.listener);
-        Ok((tables.seen, tables.landmarks.ipv4))
+        Ok(tables.seen)
     }
 
     #[test]
     fn takes_what_is_ours_and_nothing_else() {
         let text = [HEADER, LISTEN, PLAYER, WAITING, TIME_WAIT, OUTGOING, MAPPED].concat();
-        let (seen, landmarks) = seen(text.as_bytes()).unwrap();
+        let seen = seen(text.as_bytes()).unwrap();
         let local = "127.0.0.1:25565".parse().unwrap();
         let socket = |peer: &str, inode| Socket { local, peer: peer.parse().unwrap(), inode: NonZeroU64::new(inode) };
         assert!(seen.listener);
-        assert_eq!(landmarks, Rows { listening: 1, established: 4 });
         assert_eq!(
             seen.sockets,
             [socket("127.0.0.2:49153", 502), socket("127.0.0.2:49154", 0), socket("127.0.0.3:49157", 504)]
@@ -266,7 +236,7 @@ mod tests {
     #[test]
     fn leaves_out_ignored_peers() {
         let text = [HEADER, &PLAYER.replace("0200007F", "0900007F")].concat();
-        assert_eq!(seen(text.as_bytes()).unwrap().0, Seen::default());
+        assert_eq!(seen(text.as_bytes()).unwrap(), Seen::default());
     }
 
     #[test]
@@ -274,7 +244,7 @@ mod tests {
         assert!(matches!(seen(b""), Err(TableError::Header { .. })));
         assert!(matches!(seen(LISTEN.as_bytes()), Err(TableError::Header { .. })));
         assert!(matches!(seen(b"  sl  local_address"), Err(TableError::Header { .. })));
-        assert_eq!(seen(HEADER.as_bytes()).unwrap().0, Seen::default());
+        assert_eq!(seen(HEADER.as_bytes()).unwrap(), Seen::default());
     }
 
     #[test]

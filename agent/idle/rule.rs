@@ -324,7 +324,7 @@ impl Rule {
         let stop_in = match (&state, running) {
             // Either state comes of a readable sample without players, so that the next one can add to the clock.
             (State::Idle | State::NoServer, Some(Running { clock, elapsed })) => {
-                Some(self.terms.window(clock).saturating_sub(elapsed))
+                Some(self.terms.window(clock).saturating_sub(elapsed + self.window.since_last(now)))
             }
             _ => None,
         };

@@ -79,6 +79,12 @@ impl Window {
         gap
     }
 
+    /// How long ago the last sample was.
+    #[must_use]
+    pub fn since_last(&self, now: Moment) -> Duration {
+        self.last.map_or(Duration::ZERO, |(then, _)| now.since(then))
+    }
+
     /// The clock that runs; `None` before the first readable sample.
     #[must_use]
     pub fn running(&self) -> Option<Running> {

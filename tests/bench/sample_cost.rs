@@ -108,8 +108,8 @@ impl Bench {
 
     /// What the last look takes besides.
     fn witness(&mut self) -> io::Result<usize> {
-        let landmarks = self.host.sample(&self.scope).landmarks;
-        players(&self.host.witness(&self.scope, landmarks))
+        self.sample()?;
+        players(&self.host.witness(&self.scope))
     }
 }
 
@@ -160,14 +160,11 @@ fn compare(bench: &mut Bench, rounds: usize) -> io::Result<()> {
     let ratio = samples.iter().sum::<f64>() / floors.iter().sum::<f64>();
     let memory = status("VmHWM")?;
     for _ in 0..rounds.min(20) {
-        // Two witnesses that look at different moments may not agree.
-        if let Ok(witness) = timed(|| bench.witness().map(drop)) {
-            witnesses.push(witness);
-        }
+        witnesses.push(timed(|| bench.witness().map(drop))?);
     }
     let report = json!({
         "floor_us": median(floors), "sample_us": median(samples), "ratio": ratio,
-        "last_look_us": (!witnesses.is_empty()).then(|| median(witnesses)),
+        "last_look_us": median(witnesses),
         "connections": sockets, "table_bytes": bench.bytes, "peak_kib": memory, "rounds": rounds,
     });
     println!("{report}");

@@ -49,7 +49,7 @@ pub fn checkout() -> &'static Path {
     Path::new(env!("CARGO_MANIFEST_DIR"))
 }
 
-/// A process that is killed when the test lets go of it, and whose output can be waited for.
+/// A process that is killed when the test lets go of it, and whose output can be waited for. A test that fails prints it.
 pub struct Process {
     child: Child,
     lines: Arc<Lines>,
@@ -131,6 +131,9 @@ impl Drop for Process {
     fn drop(&mut self) {
         let _ = self.child.kill();
         let _ = self.child.wait();
+        if thread::panicking() {
+            eprintln!("the process {} had said:\n{}", self.child.id(), self.output().join("\n"));
+        }
     }
 }
 
