@@ -24,7 +24,7 @@ use std::time::Duration;
 
 use mc_idle::config::Settings;
 use mc_idle::config::settings::Scope;
-use mc_idle::host::{Host, ThisHost};
+use mc_idle::host::{Host, ThisHost, tables};
 use mc_idle::idle::census::{BACKLOG_GRACE, Census, Counts};
 use mc_idle::idle::{Moment, Reading, Seen, Socket};
 use proptest::prelude::*;
@@ -299,6 +299,28 @@ fn ignored_peers_are_nobody() {
         let text = format!("minecraft.ports = [{}]\nminecraft.ignore_peers = {ignored:?}\n", port(&listener));
         mc_idle::config::files::apply(&mut settings, Path::new("config.toml"), &text).unwrap();
         assert_seen(&settings.scope, &left.iter().map(|number: &usize| pairs[*number].row()).collect());
+    }
+}
+
+#[test]
+fn a_table_is_read_to_its_end_however_long_it_is() {
+    apart!("--net");
+    loopback();
+    let net = Path::new("/proc/self/net");
+    let mut open = Vec::new();
+    // The kernel hands out a page at a time, which is 27 rows of `tcp`.
+    for _ in 0..70 {
+        let (v4, v6) = (v4(), v6());
+        let pair = Pair::open(&v4, V4);
+        let [of_v4, of_v6] = [&v4, &v6].map(|listener| tables::read(net, &scope(&[port(listener)])).unwrap());
+        assert!(of_v4.seen.listener && of_v6.seen.listener, "{} of each kind", open.len());
+        assert_eq!((of_v4.seen.sockets, of_v6.seen.sockets), (vec![pair.row()], Vec::new()));
+        open.push((v4, v6, pair));
+    }
+    let all: Vec<u16> = open.iter().flat_map(|(v4, v6, _)| [port(v4), port(v6)]).collect();
+    while open.pop().is_some() {
+        let tables = tables::read(net, &scope(&all)).unwrap();
+        assert_eq!((tables.listeners.len(), tables.seen.sockets.len()), (2 * open.len(), open.len()));
     }
 }
 

@@ -4,6 +4,7 @@ use std::collections::{BTreeSet, VecDeque};
 use std::path::Path;
 
 use super::row::Row;
+use super::seq_file::End;
 use super::tables::{self, TableError};
 
 /// How many established sockets of each table are taken. They are the table's last: netlink goes through the kernel's
@@ -66,7 +67,7 @@ impl Landmarks {
 /// Hands every LISTEN and every ESTABLISHED row that has an inode to `take`, and whether it stands in `tcp`. A connection
 /// that the server has not accepted yet has none.
 fn each(net: &Path, mut take: impl FnMut(&Row<'_>, bool, u64)) -> Result<(), TableError> {
-    tables::both(net, |row, ipv4| {
+    tables::both(net, End::Told, |row, ipv4| {
         if row.is_listening() || row.is_established() {
             match row.inode()? {
                 0 => {}

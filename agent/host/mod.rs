@@ -1,6 +1,7 @@
 //! The host as the agent sees it: socket tables, the second witness, the mount.
 //!
 //! * [`tables`]: `/proc/self/net/tcp` and `tcp6`, the first witness.
+//! * [`seq_file`]: how such a table is read to its end.
 //! * [`row`]: one row of such a table.
 //! * [`containers`]: the tables of containers, which have networks of their own.
 //! * [`roll_call`]: when containers have to be looked for anew.
@@ -22,6 +23,7 @@ pub mod properties;
 pub mod published;
 pub mod roll_call;
 pub mod row;
+pub mod seq_file;
 pub mod server;
 pub mod tables;
 pub mod witness;

@@ -12,11 +12,9 @@ use std::path::{Path, PathBuf};
 use procfs::net::TcpNetEntry;
 
 use super::row::Row;
+use super::seq_file::{End, ROW_LONGEST, SeqFile};
 use crate::config::settings::Scope;
 use crate::idle::{Seen, Socket};
-
-/// The kernel pads a row of `tcp` to 149 characters; one of `tcp6` has about 180.
-const ROW_LONGEST: u64 = 1024;
 
 /// Why a table is unknown.
 #[derive(Debug, thiserror::Error)]
@@ -95,13 +93,14 @@ impl Tables {
     }
 }
 
-/// Reads both tables in `net`, the folder `/proc/self/net`.
+/// Reads both tables in `net`, the folder `/proc/self/net`, for a sample. No stop rests on it alone: the second witness
+/// takes nothing for the end of a table but the end itself.
 ///
 /// # Errors
 /// Whatever makes either table unknown.
 pub fn read(net: &Path, scope: &Scope) -> Result<Tables, TableError> {
     let mut tables = Tables::default();
-    both(net, |row, ipv4| tables.take_in(row, ipv4, scope))?;
+    both(net, End::Seen, |row, ipv4| tables.take_in(row, ipv4, scope))?;
     Ok(tables)
 }
 
@@ -111,7 +110,7 @@ pub fn read(net: &Path, scope: &Scope) -> Result<Tables, TableError> {
 /// # Errors
 /// Whatever makes either table unknown; `each` may then have had some of the rows.
 pub fn read_rows(net: &Path, mut each: impl FnMut(&TcpNetEntry)) -> Result<(), TableError> {
-    both(net, |row, _| {
+    both(net, End::Told, |row, _| {
         if row.is_listening() || row.is_established() {
             each(&row.entry()?);
         }
@@ -120,11 +119,15 @@ pub fn read_rows(net: &Path, mut each: impl FnMut(&TcpNetEntry)) -> Result<(), T
 }
 
 /// Hands every row of both tables to `each`, and whether it stands in `tcp`.
-pub(super) fn both(net: &Path, mut each: impl FnMut(&Row<'_>, bool) -> Result<(), String>) -> Result<(), TableError> {
+pub(super) fn both(
+    net: &Path,
+    end: End,
+    mut each: impl FnMut(&Row<'_>, bool) -> Result<(), String>,
+) -> Result<(), TableError> {
     for (name, ipv4) in [("tcp", true), ("tcp6", false)] {
         let path = net.join(name);
         match File::open(&path) {
-            Ok(file) => parse(BufReader::new(file), &path, |row| each(row, ipv4))?,
+            Ok(file) => parse(BufReader::new(SeqFile::new(file, end)), &path, |row| each(row, ipv4))?,
             Err(error) if !ipv4 && error.kind() == io::ErrorKind::NotFound => {}
             Err(source) => return Err(TableError::Unreadable { path, source }),
         }
@@ -177,7 +180,7 @@ enum RowEnd {
 
 /// Appends one row to `text`.
 fn read_row(table: &mut impl BufRead, text: &mut Vec<u8>) -> io::Result<RowEnd> {
-    let length = table.take(ROW_LONGEST).read_until(b'\n', text)?;
+    let length = table.take(ROW_LONGEST as u64).read_until(b'\n', text)?;
     Ok(match length {
         0 => RowEnd::EndOfTable,
         _ if text.ends_with(b"\n") => RowEnd::Whole,
