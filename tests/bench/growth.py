@@ -72,7 +72,7 @@ def section(result):
         "## How it grows with the sockets of the machine\n",
         f"CPU of one look{where}: one connection to the game, all others foreign. A connection on loopback is two sockets, "
         "one for either end, and a process here holds thousands of them. The floor under every reader of `/proc/net/tcp` and `tcp6` "
-        "is reading them into a buffer and doing nothing with it.\n",
+        "is reading them to the end that the kernel tells, and doing nothing with it; mc-idle does not ask for that end.\n",
         "![CPU of one look, by the sockets of the machine](benchmarks/growth.svg)\n",
         table(head, *rows), missing,
     ])

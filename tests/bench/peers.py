@@ -29,7 +29,7 @@ TARGETS = [
 
 MISSED = (
     "**What is not met, and why:** on a machine with much memory nearly all of a look is the kernel's walk through its long, empty "
-    "table, once for `tcp` and once for `tcp6`; autosuspend and lsof take the same walk. `ss` asks over netlink and walks it faster. "
+    "table, once for `tcp` and once for `tcp6`; autosuspend and lsof take the same walk twice. `ss` asks over netlink and walks it faster. "
     "mc-idle stays with `/proc`, which tells of an error where netlink's list just ends, and which shows containers; netlink is its "
     "second witness before a stop. Thought of and left: to read of `tcp` only the listeners, which come first, as long as none is on "
     "the game's port. Players whose server has closed its port but not yet let go of them would not be seen.\n"

@@ -1,6 +1,7 @@
-//! What one sample costs, beside the floor under it: a plain read of the same tables into a fixed buffer.
+//! What one sample costs, beside two floors under it: reading the same tables into a fixed buffer until the kernel tells
+//! that they are over, and the same without asking it for the end, as a sample does.
 //!
-//! `sample-cost compare --port 25565 --rounds 200` measures both in turn, A B A B, and prints one line of JSON.
+//! `sample-cost compare --port 25565 --rounds 200` measures all in turn, A B C A B C, and prints one line of JSON.
 //! `sample-cost repeat sample --port 25565 --rounds 10` does one of them so often and nothing else, for strace and valgrind.
 //! `sample-cost turns --port 25565` does one sample, with its rule, for every line on stdin, and prints what each took: for
 //! comparisons with other programs, in turn with them.
@@ -14,12 +15,13 @@ use std::time::Duration;
 
 use mc_idle::config::Settings;
 use mc_idle::config::settings::Scope;
+use mc_idle::host::seq_file::{End, SeqFile};
 use mc_idle::host::{Host, ThisHost};
 use mc_idle::idle::{Efs, Moment, Reading, Rule};
 use rustix::time::{ClockId, clock_gettime};
 use serde_json::json;
 
-const USAGE: &str = "usage: sample-cost compare|turns|repeat [floor|sample|witness|rule|observe] \
+const USAGE: &str = "usage: sample-cost compare|turns|repeat [floor|short-floor|sample|witness|rule|observe] \
     [--root FOLDER] [--port N] [--rounds N]";
 /// More than the kernel hands out at a time.
 const BUFFER: usize = 64 * 1024;
@@ -75,10 +77,10 @@ impl Bench {
         }
     }
 
-    fn floor(&mut self) -> io::Result<()> {
+    fn floor(&mut self, end: End) -> io::Result<()> {
         self.bytes = 0;
         for name in ["tcp", "tcp6"] {
-            let mut table = File::open(self.net.join(name))?;
+            let mut table = SeqFile::new(File::open(self.net.join(name))?, end);
             loop {
                 match table.read(&mut self.buffer)? {
                     0 => break,
@@ -145,25 +147,30 @@ fn status(name: &str) -> io::Result<u64> {
 }
 
 fn compare(bench: &mut Bench, rounds: usize) -> io::Result<()> {
-    let (mut floors, mut samples, mut witnesses) = (Vec::new(), Vec::new(), Vec::new());
+    let (mut floors, mut short_floors) = (Vec::new(), Vec::new());
+    let (mut samples, mut witnesses) = (Vec::new(), Vec::new());
     let mut sockets = 0;
     for round in 0..=rounds {
-        let floor = timed(|| bench.floor())?;
+        let floor = timed(|| bench.floor(End::Told))?;
+        let short_floor = timed(|| bench.floor(End::Seen))?;
         let sample = timed(|| bench.sample().map(|seen| sockets = seen))?;
         // The first of each finds cold caches.
         if round > 0 {
             floors.push(floor);
+            short_floors.push(short_floor);
             samples.push(sample);
         }
     }
     // Not the median of the rounds: a look in which all processes are gone through, as one in sixty is, has to count.
-    let ratio = samples.iter().sum::<f64>() / floors.iter().sum::<f64>();
+    let beside = |floors: &[f64]| samples.iter().sum::<f64>() / floors.iter().sum::<f64>();
+    let (ratio, short_ratio) = (beside(&floors), beside(&short_floors));
     let memory = status("VmHWM")?;
     for _ in 0..rounds.min(20) {
         witnesses.push(timed(|| bench.witness().map(drop))?);
     }
     let report = json!({
-        "floor_us": median(floors), "sample_us": median(samples), "ratio": ratio,
+        "floor_us": median(floors), "short_floor_us": median(short_floors), "sample_us": median(samples),
+        "ratio": ratio, "short_ratio": short_ratio,
         "last_look_us": median(witnesses),
         "connections": sockets, "table_bytes": bench.bytes, "peak_kib": memory, "rounds": rounds,
     });
@@ -189,7 +196,8 @@ fn run() -> Result<(), String> {
     match words.as_slice() {
         ["compare"] => compare(&mut bench, rounds),
         ["turns"] => turns(&mut bench),
-        ["repeat", "floor"] => repeat(Box::new(|| bench.floor())),
+        ["repeat", "floor"] => repeat(Box::new(|| bench.floor(End::Told))),
+        ["repeat", "short-floor"] => repeat(Box::new(|| bench.floor(End::Seen))),
         ["repeat", "sample"] => repeat(Box::new(|| bench.sample().map(drop))),
         ["repeat", "witness"] => repeat(Box::new(|| bench.witness().map(drop))),
         ["repeat", "rule"] => repeat(Box::new(|| bench.rule().map(drop))),
