@@ -141,3 +141,27 @@ fn a_container_without_ipv6_is_read_for_what_it_has() {
     fs::remove_file(machine.process(100).join("net/tcp6")).unwrap();
     assert_eq!(look(machine, |machine| machine.first_table(100, || {})), Ok(0));
 }
+
+#[test]
+fn the_second_witness_finds_a_container_that_the_samples_have_not_looked_for() {
+    let machine = Machine::new();
+    machine.ends(100);
+    // Only a process that is new makes a sample look for containers anew.
+    fs::write(machine.root.path().join("proc/loadavg"), "0.00 0.01 0.05 1/200 99\n").unwrap();
+    let scope = Settings::default().scope;
+    let mut host = ThisHost::below(machine.root.path());
+    let from_the_container = |reading: Reading| match reading {
+        Reading::Seen(seen) => {
+            let peer = "192.0.2.7:50000".parse().unwrap();
+            seen.sockets.iter().filter(|socket| socket.peer == peer).count()
+        }
+        Reading::Unknown(why) => panic!("unknown: {why}"),
+    };
+    assert_eq!(from_the_container(host.sample(&scope).reading), 0);
+    machine.starts(100);
+    let table = machine.process(100).join("net/tcp");
+    fs::remove_file(&table).unwrap();
+    fs::write(&table, HEADER).unwrap();
+    assert_eq!(from_the_container(host.sample(&scope).reading), 0);
+    assert_eq!(from_the_container(host.witness(&scope)), 1);
+}
