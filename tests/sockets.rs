@@ -11,58 +11,30 @@ mod support;
 
 use std::collections::BTreeSet;
 use std::fs;
-use std::io::Write;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, Shutdown, SocketAddr, TcpListener, TcpStream};
-use std::num::NonZeroU64;
-use std::os::fd::AsRawFd;
 use std::path::Path;
 use std::process::Command;
-use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
-use std::thread::{sleep, spawn};
+use std::thread::sleep;
 use std::time::Duration;
 
 use mc_idle::config::Settings;
 use mc_idle::config::settings::Scope;
 use mc_idle::host::{Host, ThisHost, tables};
 use mc_idle::idle::census::{BACKLOG_GRACE, Census, Counts};
-use mc_idle::idle::{Moment, Reading, Seen, Socket};
+use mc_idle::idle::{Moment, Seen, Socket};
 use proptest::prelude::*;
 use proptest::test_runner::TestRunner;
 use rustix::net::{AddressFamily, SocketType};
 use rustix::process::Signal;
 use support::agent::{Agent, settings};
+use support::sockets::{OTHER_V6, Pair, V4, V6, dual, inode, loopback, port, run, scope, seen, v4, v6, waiting};
 use support::{Process, wait_until};
-use tempfile::TempDir;
 
-/// A second address of each kind, for a peer that differs from the usual one.
+/// A second address, for a peer that differs from the usual one.
 const OTHER_V4: Ipv4Addr = Ipv4Addr::new(127, 7, 0, 9);
-const OTHER_V6: &str = "fd00:7::9";
 
 /// The line that says that a dry run has come to its end.
 const STOPPED: &str = "EC2 would have been asked to stop this instance now";
-
-fn run(program: &str, arguments: &[&str]) {
-    let status = Command::new(program).args(arguments).status().unwrap();
-    assert!(status.success(), "{program} {arguments:?}");
-}
-
-/// Brings loopback up, which a new network namespace has down.
-fn loopback() {
-    run("ip", &["link", "set", "lo", "up"]);
-    run("ip", &["-6", "address", "add", &format!("{OTHER_V6}/128"), "dev", "lo", "nodad"]);
-}
-
-fn scope(ports: &[u16]) -> Scope {
-    Scope { ports: ports.iter().copied().collect(), ..Settings::default().scope }
-}
-
-fn seen(reading: Reading) -> Seen {
-    match reading {
-        Reading::Seen(seen) => seen,
-        Reading::Unknown(why) => panic!("unknown: {why}"),
-    }
-}
 
 /// What each witness sees, the tables first.
 fn looks(scope: &Scope) -> [Seen; 2] {
@@ -98,58 +70,6 @@ fn connect_from(from: IpAddr, to: SocketAddr) -> TcpStream {
     rustix::net::connect(&socket, &to).unwrap();
     socket.into()
 }
-
-/// A connection with both its ends.
-struct Pair {
-    client: TcpStream,
-    server: TcpStream,
-}
-
-impl Pair {
-    fn open(listener: &TcpListener, to: IpAddr) -> Self {
-        Pair::accept(listener, TcpStream::connect((to, port(listener))).unwrap())
-    }
-
-    fn accept(listener: &TcpListener, client: TcpStream) -> Self {
-        Pair { client, server: listener.accept().unwrap().0 }
-    }
-
-    /// How both witnesses are to show it: as the client sees the addresses, with the inode of the server's end.
-    fn row(&self) -> Socket {
-        Socket { inode: Some(inode(&self.server)), ..waiting(&self.client) }
-    }
-}
-
-/// The row of a connection that the server has not accepted.
-fn waiting(client: &TcpStream) -> Socket {
-    Socket { local: client.peer_addr().unwrap(), peer: client.local_addr().unwrap(), inode: None }
-}
-
-fn inode(stream: &TcpStream) -> NonZeroU64 {
-    let link = fs::read_link(format!("/proc/self/fd/{}", stream.as_raw_fd())).unwrap();
-    let text = link.to_str().unwrap();
-    text.trim_start_matches("socket:[").trim_end_matches(']').parse().unwrap()
-}
-
-fn port(listener: &TcpListener) -> u16 {
-    listener.local_addr().unwrap().port()
-}
-
-fn v4() -> TcpListener {
-    TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap()
-}
-
-fn v6() -> TcpListener {
-    TcpListener::bind((Ipv6Addr::LOCALHOST, 0)).unwrap()
-}
-
-/// Takes IPv4 and IPv6, as a server does by default.
-fn dual() -> TcpListener {
-    TcpListener::bind((Ipv6Addr::UNSPECIFIED, 0)).unwrap()
-}
-
-const V4: IpAddr = IpAddr::V4(Ipv4Addr::LOCALHOST);
-const V6: IpAddr = IpAddr::V6(Ipv6Addr::LOCALHOST);
 
 fn at(seconds: f64) -> Moment {
     Moment(Duration::from_secs_f64(1000.0 + seconds))
@@ -321,105 +241,6 @@ fn a_table_is_read_to_its_end_however_long_it_is() {
     while open.pop().is_some() {
         let tables = tables::read(net, &scope(&all)).unwrap();
         assert_eq!((tables.listeners.len(), tables.seen.sockets.len()), (2 * open.len(), open.len()));
-    }
-}
-
-/// A host whose tables show, besides what this host's do, a socket that this host does not have. They come out of pipes,
-/// so that every reading may have another text.
-struct HostWithOneMore {
-    folder: TempDir,
-}
-
-impl HostWithOneMore {
-    /// The row stands in the readings whose number, from 0, `shows`; `tcp` is read that often.
-    fn new(readings: usize, row: &'static str, shows: impl Fn(usize) -> bool + Send + 'static) -> Self {
-        let folder = tempfile::tempdir().unwrap();
-        let net = folder.path().join("proc/self/net");
-        fs::create_dir_all(&net).unwrap();
-        // IPv6 is turned off there: a missing table is none.
-        let tcp = net.join("tcp");
-        rustix::fs::mkfifoat(rustix::fs::CWD, &tcp, 0o600.into()).unwrap();
-        // It ends when all are read, or with the test's process.
-        spawn(move || {
-            for number in 0..readings {
-                let mut pipe = fs::OpenOptions::new().write(true).open(&tcp).unwrap();
-                let mut text = fs::read_to_string("/proc/self/net/tcp").unwrap();
-                text.push_str(if shows(number) { row } else { "" });
-                // Before the reader can come again for the next text.
-                let fresh = tcp.with_extension("fresh");
-                rustix::fs::mkfifoat(rustix::fs::CWD, &fresh, 0o600.into()).unwrap();
-                fs::rename(&fresh, &tcp).unwrap();
-                pipe.write_all(text.as_bytes()).unwrap();
-            }
-        });
-        HostWithOneMore { folder }
-    }
-
-    fn witness(&self) -> Reading {
-        let scope = Scope { containers: false, ..scope(&[25565]) };
-        ThisHost::below(self.folder.path()).witness(&scope)
-    }
-}
-
-const LISTENER: &str = "   9: 0100007F:0016 00000000:0000 0A 00000000:00000000 00:00000000 00000000     0        0 4000000001 1 0000000000000000 100 0 0 10 0\n";
-const CONNECTION: &str = "   9: 0100007F:0016 0100007F:C000 01 00000000:00000000 00:00000000 00000000     0        0 4000000001 1 0000000000000000 20 4 30 10 -1\n";
-
-#[test]
-fn a_witness_that_does_not_show_what_is_there_is_not_believed() {
-    apart!("--net");
-    loopback();
-    let _listener = v4();
-    for row in [LISTENER, CONNECTION] {
-        let host = HostWithOneMore::new(6, row, |_| true);
-        assert_eq!(
-            host.witness(),
-            Reading::Unknown("netlink does not show 1 of the sockets that /proc shows".to_owned())
-        );
-    }
-}
-
-#[test]
-fn a_socket_that_closes_while_the_witness_looks_does_not_make_it_unbelievable() {
-    apart!("--net");
-    loopback();
-    let _listener = v4();
-    for row in [LISTENER, CONNECTION] {
-        // Before the first answer and not after it.
-        seen(HostWithOneMore::new(2, row, |number| number == 0).witness());
-        // What one answer has passed over the next one may have.
-        seen(HostWithOneMore::new(3, row, |number| number < 2).witness());
-    }
-}
-
-#[test]
-fn a_machine_on_which_sockets_come_and_go_all_the_time_has_a_second_witness() {
-    apart!("--net");
-    loopback();
-    let listener = dual();
-    let scope = scope(&[port(&listener)]);
-    let over = Arc::new(AtomicBool::new(false));
-    let churn: Vec<_> = (0..4)
-        .map(|_| {
-            let over = Arc::clone(&over);
-            spawn(move || {
-                while !over.load(Ordering::Relaxed) {
-                    let listener = v4();
-                    let Pair { client, server } = Pair::open(&listener, V4);
-                    // With a reset: what is left over of other connections would make the tables longer and longer.
-                    rustix::net::sockopt::set_socket_linger(&client, Some(Duration::ZERO)).unwrap();
-                    drop(client);
-                    drop(server);
-                }
-            })
-        })
-        .collect();
-    let mut host = ThisHost::below(Path::new("/"));
-    for _ in 0..100 {
-        assert!(seen(host.witness(&scope)).listener);
-    }
-    over.store(true, Ordering::Relaxed);
-    for thread in churn {
-        thread.join().unwrap();
     }
 }
 

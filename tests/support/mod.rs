@@ -13,6 +13,7 @@ pub mod check;
 pub mod ec2;
 pub mod lab;
 pub mod notify;
+pub mod sockets;
 
 use std::io::{BufRead, BufReader, Write};
 use std::os::unix::net::UnixDatagram;
