@@ -62,13 +62,19 @@ fn assert_seen(scope: &Scope, sockets: &BTreeSet<Socket>) {
     panic!("wanted {sockets:#?}; /proc and netlink show {last:#?}");
 }
 
-/// Connects to `to` from the address `from`.
-fn connect_from(from: IpAddr, to: SocketAddr) -> TcpStream {
+/// Connects to `to` from the address `from`. What is bound to an address may get a port that somebody listens on at another
+/// one, and would pass for a connection of theirs: none of `servers` is such a port.
+fn connect_from(from: IpAddr, to: SocketAddr, servers: &BTreeSet<u16>) -> TcpStream {
     let family = if to.is_ipv4() { AddressFamily::INET } else { AddressFamily::INET6 };
-    let socket = rustix::net::socket(family, SocketType::STREAM, None).unwrap();
-    rustix::net::bind(&socket, &SocketAddr::new(from, 0)).unwrap();
-    rustix::net::connect(&socket, &to).unwrap();
-    socket.into()
+    loop {
+        let socket = rustix::net::socket(family, SocketType::STREAM, None).unwrap();
+        rustix::net::bind(&socket, &SocketAddr::new(from, 0)).unwrap();
+        let own = SocketAddr::try_from(rustix::net::getsockname(&socket).unwrap()).unwrap();
+        if !servers.contains(&own.port()) {
+            rustix::net::connect(&socket, &to).unwrap();
+            return socket.into();
+        }
+    }
 }
 
 fn at(seconds: f64) -> Moment {
@@ -193,9 +199,10 @@ fn ignored_peers_are_nobody() {
     loopback();
     let listener = dual();
     let other_v6: IpAddr = OTHER_V6.parse().unwrap();
+    let port = port(&listener);
     let pairs: Vec<Pair> = [(V4, V4), (OTHER_V4.into(), V4), (V6, V6), (other_v6, V6)]
         .into_iter()
-        .map(|(from, to)| Pair::accept(&listener, connect_from(from, SocketAddr::new(to, port(&listener)))))
+        .map(|(from, to)| Pair::accept(&listener, connect_from(from, SocketAddr::new(to, port), &[port].into())))
         .collect();
     // Of 127.0.0.1, 127.7.0.9, ::1 and fd00:7::9 these are left.
     for (ignored, left) in [
@@ -216,7 +223,7 @@ fn ignored_peers_are_nobody() {
     ] {
         // As an operator writes it.
         let mut settings = Settings::default();
-        let text = format!("minecraft.ports = [{}]\nminecraft.ignore_peers = {ignored:?}\n", port(&listener));
+        let text = format!("minecraft.ports = [{port}]\nminecraft.ignore_peers = {ignored:?}\n");
         mc_idle::config::files::apply(&mut settings, Path::new("config.toml"), &text).unwrap();
         assert_seen(&settings.scope, &left.iter().map(|number: &usize| pairs[*number].row()).collect());
     }
@@ -293,7 +300,7 @@ fn compare(plans: &[Plan], ignore_other: bool) {
         let v6 = [false, true, plan.v6, plan.v6][plan.listener];
         let usual = if v6 { V6 } else { V4 };
         let from = if plan.other { others[usize::from(v6)] } else { usual };
-        let client = connect_from(from, SocketAddr::new(usual, port(listener)));
+        let client = connect_from(from, SocketAddr::new(usual, port(listener)), &scope.ports);
         let counts = plan.listener < 3 && !(plan.other && ignore_other);
         if plan.end == End::Waiting {
             expected.extend(counts.then(|| waiting(&client)));
