@@ -189,7 +189,8 @@ def section(result):
         "start to end; for those that stay, the look alone.\n",
         "![CPU of one look](benchmarks/peers.svg)\n",
         "The kernel walks its whole table of connections, however empty, for `/proc/net/tcp` and again for `tcp6`, and its length goes "
-        f"with the machine's memory: {PLACES:,} places on an instance of 4 GiB. So everything is measured in a network namespace with "
+        f"with the machine's memory: {PLACES:,} places on an instance of 4 GiB. A program that reads on until nothing more comes has it walk "
+        "twice, which mc-idle does not (see *One sample, beside the floor*). So everything is measured in a network namespace with "
         "a table of that length, and again with the table of the machine that this was measured on.\n",
     ]
     for one in result["tables"]:
