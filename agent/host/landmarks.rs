@@ -6,6 +6,7 @@ use std::path::Path;
 use super::row::Row;
 use super::seq_file::End;
 use super::tables::{self, TableError};
+use crate::config::settings::Scope;
 
 /// How many established sockets of each table are taken. They are the table's last: netlink goes through the kernel's
 /// sockets in the order in which the tables do, so an answer that ended early lacks these first.
@@ -16,16 +17,17 @@ const LAST: usize = 64;
 pub struct Landmarks(BTreeSet<u64>);
 
 impl Landmarks {
-    /// Takes every listening socket of both tables in the folder `net`, and the last established ones.
+    /// Takes every listening socket of both tables in the folder `net`, every established one on a Minecraft port, and the
+    /// last established ones on any.
     ///
     /// # Errors
     /// Whatever makes either table unknown.
-    pub fn read(net: &Path) -> Result<Self, TableError> {
-        let mut listening = BTreeSet::new();
+    pub fn read(net: &Path, scope: &Scope) -> Result<Self, TableError> {
+        let mut always = BTreeSet::new();
         let (mut tcp, mut tcp6) = (VecDeque::new(), VecDeque::new());
         each(net, |row, ipv4, inode| {
-            if row.is_listening() {
-                listening.insert(inode);
+            if row.is_listening() || scope.ports.contains(&row.port) {
+                always.insert(inode);
                 return;
             }
             let last = if ipv4 { &mut tcp } else { &mut tcp6 };
@@ -34,7 +36,7 @@ impl Landmarks {
             }
             last.push_back(inode);
         })?;
-        Ok(Landmarks(listening.into_iter().chain(tcp).chain(tcp6).collect()))
+        Ok(Landmarks(always.into_iter().chain(tcp).chain(tcp6).collect()))
     }
 
     /// The witness has shown the socket `inode`.
@@ -86,6 +88,7 @@ mod tests {
     use tempfile::TempDir;
 
     use super::*;
+    use crate::config::Settings;
 
     const LISTEN: &str = "0A";
     const ESTABLISHED: &str = "01";
@@ -110,6 +113,10 @@ mod tests {
         Landmarks(inodes.into_iter().collect())
     }
 
+    fn scope(port: u16) -> Scope {
+        Scope { ports: [port].into(), ..Settings::default().scope }
+    }
+
     #[test]
     fn every_listener_and_the_last_established_of_each_table_are_landmarks() {
         let long = |first: u64| {
@@ -118,7 +125,14 @@ mod tests {
         };
         let folder = tables(&long(1000).collect::<Vec<_>>(), &long(2000).collect::<Vec<_>>());
         let expected = landmarks((1036..1100).chain([1200]).chain(2036..2100).chain([2200]));
-        assert_eq!(Landmarks::read(folder.path()).unwrap(), expected);
+        assert_eq!(Landmarks::read(folder.path(), &scope(25565)).unwrap(), expected);
+    }
+
+    #[test]
+    fn every_connection_to_the_server_is_a_landmark() {
+        let rows: Vec<_> = (1..200).map(|inode| (ESTABLISHED, inode)).collect();
+        let folder = tables(&rows, &rows);
+        assert_eq!(Landmarks::read(folder.path(), &scope(0x16)).unwrap(), landmarks(1..200));
     }
 
     #[test]
@@ -132,7 +146,7 @@ mod tests {
     #[test]
     fn where_the_tables_cannot_be_read_there_are_no_landmarks() {
         let folder = tempfile::tempdir().unwrap();
-        assert!(Landmarks::read(folder.path()).is_err());
+        assert!(Landmarks::read(folder.path(), &scope(25565)).is_err());
         assert!(landmarks([1]).without_the_gone(folder.path()).is_err());
     }
 }

@@ -36,7 +36,7 @@ pub enum WitnessError {
 pub fn ask(net: &Path, scope: &Scope) -> Result<Seen, WitnessError> {
     let mut missed = 0;
     for _ in 0..TRIES {
-        let mut landmarks = Landmarks::read(net)?;
+        let mut landmarks = Landmarks::read(net, scope)?;
         let seen = netlink::read(scope, |inode| landmarks.shown(inode))?;
         missed = landmarks.without_the_gone(net)?.left();
         if missed == 0 {
