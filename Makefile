@@ -1,4 +1,4 @@
-# What a person and CI run. `make demo` and `make test` install what they need.
+# For people and CI. `make demo` and `make test` install what they need.
 
 SHELL := /bin/bash
 PREFIX ?= /usr
@@ -16,8 +16,9 @@ PACKAGE ?=
 
 VERSION := $(shell sed -n 's/^version = "\(.*\)"/\1/p' Cargo.toml | head -n 1)
 
-.PHONY: bench bench-size demo test fuzz lint deny docs screens instructions build release packages image image-test install clean \
-	setup-bench setup-build setup-image-test setup-lab setup-machine setup-manual setup-packages
+.PHONY: bench bench-size demo start-demo test fuzz lint deny docs screens pictures instructions build release launcher packages \
+	image image-test install clean \
+	setup-bench setup-build setup-cloud setup-image-test setup-lab setup-machine setup-manual setup-packages
 
 # $(call cargo_tool,NAME,VERSION): builds a tool of cargo's unless that version is here.
 define cargo_tool
@@ -25,39 +26,46 @@ define cargo_tool
 	cargo install --quiet --locked $(1) --version $(2); }
 endef
 
-# An evening on an emulated EC2 in a minute and a half, told live.
+# An evening on an emulated EC2 in a minute and a half, with live output.
 demo: setup-lab build
 	target/lab/venv/bin/python tests/lab/demo.py target/debug/mc-idle
 
+# A friend starts the server: the launcher as two functions of an emulated Lambda, in two and a half minutes, with live output.
+start-demo: setup-lab setup-cloud build
+	cargo build --locked -p mc-launcher
+	target/lab/venv/bin/python tests/lab/start_demo.py target/debug/mc-launcher target/debug/mc-idle
+
 # All tests. As root also those that need root: network namespaces, a real systemd, a real NFS.
 test: setup-lab setup-manual setup-machine
-	cargo test --locked
+	cargo test --locked --workspace
 
 # The golden image under QEMU, with a real NFS server as EFS and real players; ONLY="evening reboot" for some of its scenarios.
 # Root, on Debian.
 image-test: setup-lab setup-image-test image
 	target/lab/venv/bin/python tests/image/run.py target/image/mc-idle.qcow2 $(ONLY)
 
-# The parsers against made-up inputs, SECONDS_EACH for each of them. Needs a nightly toolchain, and says so without one.
+# Fuzzes each parser for SECONDS_EACH. Needs a nightly toolchain; without one it says so and does nothing.
 fuzz:
 	@tests/fuzz/run.sh $(SECONDS_EACH)
 
-# docs/screens.md anew, from real runs of what it shows. Needs root on Debian 12.
+# Regenerates docs/screens.md from real runs. Needs root on Debian 12.
 screens: setup-lab setup-machine
 	rm -rf target/screens && mkdir -p target/screens
-	CI=true MC_IDLE_SCREENS=$(CURDIR)/target/screens cargo test --locked --test screens
+	CI=true MC_IDLE_SCREENS=$(CURDIR)/target/screens cargo test --locked --workspace --test screens
 	cat tests/screens/head.md target/screens/[1-9].md > docs/screens.md
 
-# tests/instructions.json anew: how many instructions a look and the rule take. Needs valgrind.
+# Regenerates docs/launcher/*.png, pictures of the launcher's page in each state. Needs root on Debian.
+pictures: setup-manual
+	MC_LAUNCHER_PICTURES=$(CURDIR)/docs/launcher CI=true cargo test --locked -p mc-launcher --test launcher pictures
+
+# Regenerates tests/tools/instructions.json: how many instructions a look and the rule take. Needs valgrind.
 instructions: setup-manual
-	@# A single test does not build the examples.
-	cargo build --locked --example sample-cost
-	MC_IDLE_RENEW=1 CI=true cargo test --locked --test instructions
+	MC_IDLE_RENEW=1 CI=true cargo test --locked --workspace --test instructions
 
 lint: setup-build
-	cargo fmt --check
-	cargo clippy --locked --all-targets -- -D warnings
-	RUSTDOCFLAGS="-D warnings" cargo doc --locked --no-deps
+	cargo fmt --all --check
+	cargo clippy --locked --workspace --all-targets -- -D warnings
+	RUSTDOCFLAGS="-D warnings" cargo doc --locked --workspace --no-deps
 	$(MAKE) deny
 
 # Licences, sources and bans always; known vulnerabilities where the advisory database can be reached (DENY_ADVISORIES=1).
@@ -65,9 +73,9 @@ deny:
 	$(call cargo_tool,cargo-deny,$(DENY_VERSION))
 	cargo deny --locked check $(if $(DENY_ADVISORIES),,bans licenses sources)
 
-# Man pages, completions, the shipped configuration and the README's table of keys, from the program's own definitions.
+# Man pages, completions, the shipped configuration and the table of keys in docs/configuration.md, from the program's own definitions.
 docs: setup-build
-	cargo run --quiet --locked --example docs
+	cargo run --quiet --locked -p mc-idle-tools --bin docs
 
 build: setup-build
 	cargo build --locked
@@ -75,10 +83,20 @@ build: setup-build
 release: setup-build
 	cargo build --locked --release
 
+# The launcher for Lambda, target/launcher/mc-launcher.zip. TARGET=aarch64-unknown-linux-gnu for arm64, on such a machine.
+launcher: setup-build
+	cargo build --locked --release -p mc-launcher $(if $(TARGET),--target $(TARGET))
+	@install -D target/$(if $(TARGET),$(TARGET)/)release/mc-launcher target/launcher/bootstrap
+	@cd target/launcher && rm -f mc-launcher.zip && python3 -c 'import zipfile; \
+		entry = zipfile.ZipInfo("bootstrap"); entry.external_attr = 0o755 << 16; \
+		entry.compress_type = zipfile.ZIP_DEFLATED; \
+		zipfile.ZipFile("mc-launcher.zip", "w").writestr(entry, open("bootstrap", "rb").read(), compresslevel=9)'
+	@ls -l target/launcher/mc-launcher.zip
+
 # A .deb and an .rpm in target/packages.
 packages: setup-build setup-packages
-	@# The tests' binary is built with the features of the tests' own dependencies: no other build is needed where they have run.
-	cargo $(if $(filter dev,$(PROFILE)),test --no-run,build --profile $(PROFILE)) --locked $(if $(TARGET),--target $(TARGET))
+	@# As `make test` builds it, with the features of the tests' dependencies: after a test run nothing is left to build.
+	cargo $(if $(filter dev,$(PROFILE)),test --no-run --workspace,build --profile $(PROFILE)) --locked $(if $(TARGET),--target $(TARGET))
 	$(if $(filter dev,$(PROFILE)),FAST=1) systemd/packaging/build.sh \
 		target/$(if $(TARGET),$(TARGET)/)$(PROFILE:dev=debug)/mc-idle target/packages $(TARGET)
 	@ls target/packages/*
@@ -104,7 +122,7 @@ install:
 	install -Dm644 systemd/packaging/config.d.README $(DESTDIR)/etc/mc-idle/config.d/README
 
 # The golden image for QEMU, target/image/mc-idle.qcow2: by Packer, from Debian 12, with the .deb of `make packages` or PACKAGE.
-# As root on Debian 12; the AMI is built by the same template, see the README.
+# As root on Debian 12; the AMI is built by the same template, see docs/by-hand.md.
 image: $(if $(PACKAGE),,packages)
 	packer/debian/build.sh $(or $(PACKAGE),target/packages/mc-idle_$(VERSION)-1_amd64.deb)
 
@@ -114,18 +132,20 @@ clean:
 setup-build:
 	tests/lab/setup.sh build
 
+setup-cloud:
+	tests/lab/setup.sh cloud
+
 setup-image-test:
 	tests/image/setup.sh
 
 setup-lab:
 	tests/lab/setup.sh lab
 
-# What the manual is tried with, shells and man page programs, and what instructions are counted with: as root on Debian only,
-# as above.
+# Shells and man page programs for the tests of the manual, and valgrind for counting instructions: as root on Debian only.
 setup-manual:
 	tests/lab/setup.sh manual
 
-# Trees for the real systemd and the real NFS: made by root, from a Debian's own packages.
+# File trees for a real systemd and a real NFS: made by root, from Debian's packages.
 setup-machine:
 	@if [ "$$(id -u)" = 0 ] && grep -qx ID=debian /etc/os-release; then tests/machine/setup.sh && tests/packer/setup.sh; \
 	 else echo "not root on Debian: the tests in machines of their own will be skipped"; fi
@@ -135,15 +155,16 @@ setup-packages:
 	$(call cargo_tool,cargo-deb,$(DEB_VERSION))
 	$(call cargo_tool,cargo-generate-rpm,$(RPM_VERSION))
 
-# docs/benchmarks.md anew: what mc-idle costs beside what could be used instead, in one run; QUICK=1 for a rough one, ONLY="peers
-# growth" for some of its measures. Root measures the most.
+# Regenerates docs/benchmarks.md: what mc-idle costs compared with the alternatives, in one run. QUICK=1 for a rough run,
+# ONLY="peers growth" for some of the measures. Some are left out without root.
 bench: setup-lab setup-bench
 	cargo build --locked --release --bin mc-idle
-	@# A target folder of its own: without the AWS SDK, and so not built in turn with the other.
-	CARGO_TARGET_DIR=target/bench-build cargo build --locked --release --no-default-features $(addprefix --example ,sample-cost ready fleet)
+	cargo build --locked --release -p mc-launcher
+	@# In a target folder of their own, without the AWS SDK.
+	CARGO_TARGET_DIR=target/bench-build cargo build --locked --release -p mc-idle-tools --bins
 	target/lab/venv/bin/python tests/bench/run.py $(if $(QUICK),--quick) $(if $(ONLY),--only $(ONLY))
 
-# What the program's size is made of, by crate, on the same page: linked again, with symbols.
+# The program's size by crate, on the same page: built again, with symbols.
 bench-size: setup-lab
 	$(call cargo_tool,cargo-bloat,$(BLOAT_VERSION))
 	target/lab/venv/bin/python tests/bench/run.py --only crates

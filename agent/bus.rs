@@ -1,5 +1,6 @@
-//! Questions over the system's D-Bus, where systemd and logind are asked.
+//! Calls over the system D-Bus, through which systemd and logind are asked.
 
+use std::collections::HashMap;
 use std::path::Path;
 use std::time::Duration;
 
@@ -13,18 +14,16 @@ pub const PATIENCE: Duration = Duration::from_secs(5);
 
 const PROPERTIES: &str = "org.freedesktop.DBus.Properties";
 
-/// Whom a question is for.
+/// The target of a call.
 #[derive(Debug, Clone, Copy)]
 pub struct Object<'a> {
     /// The name on the bus.
     pub service: &'a str,
-    /// The object.
     pub path: &'a str,
-    /// What is asked of it.
     pub interface: &'a str,
 }
 
-/// Without a bus there is neither logind nor anybody else.
+/// Whether there is a system bus. Without one there is neither logind nor any other service.
 #[must_use]
 pub fn is_there() -> bool {
     std::env::var_os("DBUS_SYSTEM_BUS_ADDRESS").is_some() || Path::new("/run/dbus/system_bus_socket").exists()
@@ -33,7 +32,7 @@ pub fn is_there() -> bool {
 /// Calls `method`.
 ///
 /// # Errors
-/// It is refused, or the answer is something else.
+/// The call is refused, or the answer has another type.
 pub async fn call<T: DeserializeOwned + Type>(
     bus: &Connection,
     object: Object<'_>,
@@ -47,12 +46,37 @@ pub async fn call<T: DeserializeOwned + Type>(
 /// Reads the property `name`. `None`: the object is gone, has no such property, or one of another type.
 ///
 /// # Errors
-/// The question is refused, or not answered.
+/// The call is refused, or not answered.
 pub async fn property<T: TryFrom<OwnedVariant>>(bus: &Connection, object: Object<'_>, name: &str) -> Result<Option<T>> {
     let properties = Object { interface: PROPERTIES, ..object };
     match call::<OwnedVariant>(bus, properties, "Get", &(object.interface, name)).await {
         Ok(value) => Ok(T::try_from(value).ok()),
         Err(Error::MethodError(..)) => Ok(None),
+        Err(Error::FDO(error)) if is_gone(&error) => Ok(None),
+        Err(error) => Err(error),
+    }
+}
+
+/// The properties of an object, by name.
+#[derive(Debug, Default)]
+pub struct BusProperties(HashMap<String, OwnedVariant>);
+
+impl BusProperties {
+    /// Removes and returns the property `name`. `None`: there is none, or one of another type.
+    #[must_use]
+    pub fn take<T: TryFrom<OwnedVariant>>(&mut self, name: &str) -> Option<T> {
+        T::try_from(self.0.remove(name)?).ok()
+    }
+}
+
+/// Reads all properties of the interface. `None`: the object is gone.
+///
+/// # Errors
+/// The call is refused, or not answered.
+pub async fn properties(bus: &Connection, object: Object<'_>) -> Result<Option<BusProperties>> {
+    let all = Object { interface: PROPERTIES, ..object };
+    match call(bus, all, "GetAll", &(object.interface,)).await {
+        Ok(properties) => Ok(Some(BusProperties(properties))),
         Err(Error::FDO(error)) if is_gone(&error) => Ok(None),
         Err(error) => Err(error),
     }

@@ -4,28 +4,20 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use clap::{Parser, Subcommand};
+use mc_service::exit_code;
 
-/// Wrong arguments; what clap itself exits with.
-pub const EXIT_USAGE: u8 = 2;
-/// A check failed.
-pub const EXIT_FAILED: u8 = 1;
-/// Something that should not happen (sysexits.h, EX_SOFTWARE).
-pub const EXIT_INTERNAL: u8 = 70;
-/// The configuration is refused (sysexits.h, EX_CONFIG).
-pub const EXIT_CONFIG: u8 = 78;
-
-/// Every exit code and when a command ends with it.
+/// The exit codes and their meanings.
 pub const EXIT_CODES: &[(u8, &str)] = &[
-    (0, "Done."),
-    (EXIT_FAILED, "A check failed, no agent runs or answers, or a hold could not be placed or ended."),
-    (EXIT_USAGE, "Wrong arguments."),
-    (EXIT_INTERNAL, "An internal error."),
-    (EXIT_CONFIG, "The configuration is refused."),
+    (0, "Success."),
+    (exit_code::FAILED, "A check failed, no agent is running or answering, or a hold could not be placed or ended."),
+    (exit_code::USAGE, "Wrong arguments."),
+    (exit_code::INTERNAL, "Internal error."),
+    (exit_code::CONFIG, "Invalid configuration."),
 ];
 
-/// Stops the EC2 instance of a Minecraft server when nobody plays on it, and says why at any moment.
+/// Stops the EC2 instance of a Minecraft server when nobody plays on it, and says why at any time.
 #[derive(Debug, Parser)]
-#[command(version, arg_required_else_help = true)]
+#[command(name = "mc-idle", version, arg_required_else_help = true)]
 pub struct Arguments {
     /// What to do.
     #[command(subcommand)]
@@ -35,65 +27,65 @@ pub struct Arguments {
 /// What can be done.
 #[derive(Debug, Subcommand)]
 pub enum Command {
-    /// Watch the server and stop the instance when it is empty: the service.
+    /// Run the service: watch the server, and stop the instance when nobody plays.
     Run {
-        /// Read FILE, and the folder config.d beside it, instead of /etc/mc-idle/config.toml.
+        /// Read FILE, and the folder config.d next to it, instead of /etc/mc-idle/config.toml.
         #[arg(long, value_name = "FILE")]
         config: Option<PathBuf>,
-        /// Do everything but the AWS calls, and say what would have been done.
+        /// Do everything except AWS calls, and say what would have been done.
         #[arg(long)]
         dry_run: bool,
     },
     /// Check the configuration and, unless --offline, everything that a stop needs. Exits with 1 if something is wrong.
     Check {
-        /// Read FILE, and the folder config.d beside it, instead of /etc/mc-idle/config.toml.
+        /// Read FILE, and the folder config.d next to it, instead of /etc/mc-idle/config.toml.
         #[arg(long, value_name = "FILE")]
         config: Option<PathBuf>,
-        /// Check the configuration only.
+        /// Check only the configuration.
         #[arg(long)]
         offline: bool,
-        /// Tell it as JSON, for scripts.
+        /// Print JSON, for scripts.
         #[arg(long)]
         json: bool,
     },
-    /// Say how it is: who is connected, what counts, when the instance stops, and what delays that.
+    /// Show who is connected, what counts, when the instance stops, and what delays that.
     Status {
-        /// Everything, as JSON, for scripts.
+        /// Print everything as JSON, for scripts.
         #[arg(long)]
         json: bool,
-        /// Show it again every second, until Ctrl-C.
+        /// Refresh every second, until Ctrl-C.
         #[arg(long, conflicts_with = "json")]
         watch: bool,
     },
-    /// Keep the instance up for DURATION, whoever plays. A later hold takes the place of this one.
+    /// Keep the instance up for DURATION, even if nobody plays. A later hold replaces this one.
     Hold {
         /// How long: 90m, 2h or 1d, at most 7d.
-        #[arg(value_parser = crate::hold::parse_duration)]
+        #[arg(value_parser = crate::holds::parse_duration)]
         duration: Duration,
-        /// Why, for everybody who asks.
+        /// Why; shown wherever the hold is.
         #[arg(long, value_name = "TEXT", value_parser = reason)]
         reason: String,
     },
-    /// End the hold that mc-idle hold has placed.
+    /// End the hold placed by mc-idle hold.
     Release,
-    /// Ask the file system at PATH for its figures: the helper that may hang in the agent's place.
-    #[command(name = crate::host::probe::HELPER, hide = true)]
+    /// Query the file system at PATH: the helper process, which may hang so that the agent does not.
+    #[command(name = crate::host::mounts::probe::HELPER, hide = true)]
     ProbeMount {
         /// The mount point.
         path: PathBuf,
     },
-    /// Look for files server.properties in FOLDERS and below a mount: another helper that may hang in another's place.
+    /// Search FOLDERS and mounts for server.properties: another helper process that may hang.
     #[command(name = crate::host::properties::HELPER, hide = true)]
     ProbeProperties {
-        /// Folders to look in.
+        /// Folders to search.
         folders: Vec<PathBuf>,
-        /// The mount point.
+        /// Mount points to search below.
         #[arg(long)]
-        below: Option<PathBuf>,
+        below: Vec<PathBuf>,
     },
 }
 
 fn reason(text: &str) -> Result<String, String> {
-    let reason = crate::hold::tidy(text);
-    if reason.is_empty() { Err("say why".to_owned()) } else { Ok(reason) }
+    let reason = crate::holds::tidy(text);
+    if reason.is_empty() { Err("a reason is needed".to_owned()) } else { Ok(reason) }
 }

@@ -1,10 +1,11 @@
-//! The clocks. This is the only file that reads one; everything else is given the time.
+//! The clocks. Only this file reads one; everything else is given the time.
 #![expect(clippy::disallowed_methods, reason = "this is where the time comes from")]
 
 use std::os::fd::OwnedFd;
 use std::time::Duration;
 
 use jiff::Timestamp;
+use mc_idle_rule::Moment;
 use rustix::time::{
     ClockId, Itimerspec, TimerfdClockId, TimerfdFlags, TimerfdTimerFlags, Timespec, clock_gettime, timerfd_create,
     timerfd_settime,
@@ -12,10 +13,8 @@ use rustix::time::{
 use tokio::io::unix::AsyncFd;
 use tokio::time::{self, Instant};
 
-use crate::idle::Moment;
-
-/// The time since the machine was booted, on tokio's clock: monotonic, still while the machine sleeps, and paused in
-/// tests. It shows the same to every agent that runs in one boot.
+/// The time since the machine was booted, on tokio's clock: monotonic, stopped while the machine is suspended, and
+/// paused in tests. It shows the same to every agent that runs in one boot.
 #[derive(Debug, Clone, Copy)]
 pub struct Clock {
     origin: Instant,
@@ -31,21 +30,21 @@ impl Clock {
         Clock { origin: Instant::now(), at_origin, alarms_of_the_kernel: false }
     }
 
-    /// The same with alarms that are the kernel's. They know nothing of a paused clock.
+    /// The same with timers of the kernel, which ignore a paused clock.
     #[must_use]
     pub fn with_alarms_of_the_kernel(self) -> Self {
         Clock { alarms_of_the_kernel: true, ..self }
     }
 
-    /// A new alarm. Within tokio's runtime only.
+    /// A new timer. Needs tokio's runtime.
     #[must_use]
-    pub fn alarm(self) -> Alarm {
-        // tokio's timer does as well, if the kernel has none to give away.
+    pub fn alarm(self) -> Timer {
+        // If the kernel has no timer left, tokio's will do.
         let timer = self.alarms_of_the_kernel.then(KernelTimer::new).flatten();
-        Alarm { clock: self, timer }
+        Timer { clock: self, timer }
     }
 
-    /// The time on it.
+    /// The current time.
     #[must_use]
     pub fn now(&self) -> Moment {
         Moment(self.at_origin + self.origin.elapsed())
@@ -58,20 +57,20 @@ impl Clock {
     }
 }
 
-/// Wakes whoever waits for a moment, once.
+/// Waits for one moment at a time.
 ///
-/// tokio's own timers are handed down a wheel as their time comes closer, and wake the process at each step: three times
-/// for one sample (`tokio::runtime::time::wheel`). For what happens all the time, in a process that is to be at rest, the
-/// kernel's timer does better (timerfd_create(2)).
+/// tokio's own timers are handed down a wheel as their time comes closer, and wake the process at each step: three
+/// times per sample (`tokio::runtime::time::wheel`). For what happens all the time, in a process that should be at
+/// rest, the kernel's timer is better (timerfd_create(2)).
 #[derive(Debug)]
-pub struct Alarm {
+pub struct Timer {
     clock: Clock,
     /// `None`: tokio's.
     timer: Option<KernelTimer>,
 }
 
-impl Alarm {
-    /// Waits until the clock shows `moment`. Whoever has given up waiting may wait again, for another one too.
+impl Timer {
+    /// Waits until the clock shows `moment`. After a cancelled wait it can be used again, also for another moment.
     pub async fn at(&mut self, moment: Moment) {
         match &mut self.timer {
             Some(timer) => timer.at(moment).await,
@@ -79,7 +78,7 @@ impl Alarm {
         }
     }
 
-    /// Waits for as long as `duration`.
+    /// Waits for `duration`.
     pub async fn after(&mut self, duration: Duration) {
         self.at(self.clock.now().plus(duration)).await;
     }
@@ -88,7 +87,7 @@ impl Alarm {
 #[derive(Debug)]
 struct KernelTimer {
     descriptor: AsyncFd<OwnedFd>,
-    /// What it is set to, unless that has come.
+    /// What it is set to, unless that has passed.
     set: Option<Moment>,
 }
 
@@ -106,17 +105,17 @@ impl KernelTimer {
 
     async fn at(&mut self, moment: Moment) {
         if self.set != Some(moment) {
-            // A moment is a time on the kernel's monotonic clock. Zero would switch the timer off.
+            // A moment is a time on the kernel's monotonic clock. Zero would disarm the timer.
             let at =
                 Timespec::try_from(moment.0.max(Duration::from_nanos(1))).unwrap_or(Timespec { tv_sec: 1, tv_nsec: 0 });
             let once = Itimerspec { it_interval: Timespec { tv_sec: 0, tv_nsec: 0 }, it_value: at };
-            // Fails only for a descriptor that is no timer, or a time that is none.
+            // Fails only for a descriptor that is not a timer, or for an invalid time.
             let _ = timerfd_settime(self.descriptor.get_ref(), TimerfdTimerFlags::ABSTIME, &once);
             self.set = Some(moment);
         }
-        // An error: the runtime ends.
+        // An error means that the runtime is shutting down.
         while let Ok(mut ready) = self.descriptor.readable().await {
-            // Setting the timer again takes back that it has gone off; tokio does not know that, but the kernel does.
+            // Setting the timer again clears an expiry; tokio does not know that, but the kernel does.
             if ready.try_io(|timer| Ok(rustix::io::read(timer.get_ref(), &mut [0; 8])?)).is_ok() {
                 break;
             }
@@ -125,22 +124,28 @@ impl KernelTimer {
     }
 }
 
-/// The wall clock, for people and for SSM. Nothing is decided by it.
+/// The wall clock, for people and for SSM. No decision depends on it.
 #[must_use]
 pub fn wall() -> Timestamp {
     Timestamp::now()
 }
 
-/// A sleep shorter than this is the difference between two readings of a clock.
+/// A shorter suspend than this is only the difference between two readings of a clock.
 pub const SLEEP: Duration = Duration::from_secs(1);
 
-/// How long the machine has slept since it was booted: what `CLOCK_BOOTTIME` counts and `CLOCK_MONOTONIC` does not
-/// (clock_gettime(2)).
+/// How long the machine has been suspended since it was booted: what `CLOCK_BOOTTIME` counts and `CLOCK_MONOTONIC` does
+/// not (clock_gettime(2)).
 #[must_use]
 pub fn slept() -> Duration {
     let awake = clock_gettime(ClockId::Monotonic);
     let in_all = clock_gettime(ClockId::Boottime);
     Duration::try_from(in_all).unwrap_or_default().saturating_sub(Duration::try_from(awake).unwrap_or_default())
+}
+
+/// In milliseconds, the unit of times in files.
+#[must_use]
+pub fn millis(duration: Duration) -> u64 {
+    u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
 }
 
 #[cfg(test)]
@@ -156,14 +161,14 @@ mod tests {
         for moment in [Moment(Duration::ZERO), clock.now()] {
             alarm.at(moment).await;
         }
-        // Given up, and set to an earlier time.
+        // Cancelled, and set to an earlier time.
         let in_vain = time::timeout(Duration::from_millis(5), alarm.at(after(3_600_000))).await;
         assert!(in_vain.is_err());
         let soon = after(20);
         alarm.at(soon).await;
-        // The two readings of one clock are not made at once.
+        // The clock is not read twice at the same instant.
         assert!(clock.now().plus(Duration::from_millis(1)) >= soon);
-        // Gone off while nobody waited, and set to a later time.
+        // Expired while nobody waited, and set to a later time.
         let _ = time::timeout(Duration::ZERO, alarm.at(after(5))).await;
         time::sleep(Duration::from_millis(20)).await;
         let later = after(20);

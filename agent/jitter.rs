@@ -1,8 +1,8 @@
-//! Chance, which the rule is given like everything else.
+//! Randomness, which is passed to the rule like the time and everything else.
 
-use crate::idle::backoff::Jitter;
+use mc_idle_rule::backoff::Jitter;
 
-/// A share drawn at random.
+/// A random fraction.
 #[must_use]
 pub fn jitter() -> Jitter {
     Jitter::new(fastrand::f64())

@@ -1,80 +1,93 @@
-//! The journal: one line for each event, with fields that a script can ask for.
-//!
-//! journald may stand still like anything else, so lines go to a thread of their own through a queue with an end. A line
-//! that finds the queue full is dropped and counted; the count is told with the next line that gets through.
+//! Journal lines: one for each event, with fields for scripts.
 
 use std::io;
-use std::os::fd::AsFd;
-use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::mpsc::{self, Receiver, SyncSender};
-use std::thread;
-use std::time::Duration;
+use std::sync::mpsc::Receiver;
 
-use tracing::{Level, Subscriber};
-use tracing_subscriber::filter::{LevelFilter, Targets};
-use tracing_subscriber::prelude::*;
+use mc_service::journal::{JournalThread, Queue, TARGET};
+use mc_service::printable::printable;
+use tracing::Level;
 
-use crate::idle::View;
-use crate::terminal;
+/// A handle that queues lines. Never blocks.
+#[derive(Debug, Clone)]
+pub struct Journal(Queue<LogLine>);
 
-/// Lines that may wait for a journal that stands still.
-const QUEUE: usize = 256;
-/// The target of every line; what other crates say under theirs is left out.
-const TARGET: &str = "mc_idle";
+impl Journal {
+    /// Writes to systemd's journal if stderr is connected to it, else to stderr.
+    ///
+    /// # Errors
+    /// The thread cannot be started.
+    pub fn start() -> io::Result<(Self, JournalThread)> {
+        let (queue, thread) = JournalThread::start(write)?;
+        Ok((Journal(queue), thread))
+    }
 
-/// What a line is about. Each kind has one `MESSAGE_ID`, for ever.
+    /// A journal whose lines go to the returned receiver, for tests.
+    #[must_use]
+    pub fn channel() -> (Self, Receiver<LogLine>) {
+        let (queue, lines) = Queue::channel();
+        (Journal(queue), lines)
+    }
+
+    /// Queues a line.
+    pub fn tell(&self, level: Level, kind: Kind, text: impl Into<String>, facts: Option<Fields>) {
+        self.0.hand_in(LogLine { level, kind, text: text.into(), facts });
+    }
+}
+
+/// What a line is about. Each kind has one `MESSAGE_ID`, which never changes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Kind {
-    /// The agent has started.
     Started,
-    /// The agent was asked to end.
+    /// The agent was asked to exit.
     Ended,
-    /// The state of the heartbeat has changed.
+    /// The state word has changed, or what a due stop waits for.
     StateChanged,
-    /// Nothing has been seen for five minutes.
+    /// Blind for five minutes.
     BlindAlarm,
-    /// EFS was mounted, went missing, hung or answered again.
+    /// EFS was mounted, went missing, hung, or answered again.
     EfsChanged,
-    /// Instance metadata has told which instance this is.
     IdentityFound,
-    /// Instance metadata does not tell which instance this is.
     IdentityMissing,
-    /// EC2 would allow the stop.
     PermissionGranted,
-    /// EC2 would refuse the stop.
+    /// The stop would be refused, or this cannot be checked yet.
     PermissionRefused,
-    /// The last look showed somebody, or nothing at all.
+    /// The last look showed somebody, or failed.
     StopCalledOff,
-    /// EC2 is asked for the stop.
     StopAsked,
-    /// EC2 has agreed to the stop.
     StopAccepted,
-    /// EC2 has refused the stop.
+    /// The stop was refused or failed.
     StopRefused,
-    /// The machine has slept.
+    /// The machine has resumed from sleep.
     Resumed,
-    /// Heartbeats are not written.
     HeartbeatFailed,
-    /// Heartbeats are written again.
     HeartbeatRecovered,
-    /// The configuration was read again, or refused.
+    /// The configuration was reloaded or rejected.
     Configuration,
-    /// The clocks would not survive a restart, or the state of an earlier agent is not taken up.
+    /// The clocks would not survive a restart, or do again; or the state of an earlier agent is ignored.
     StateFile,
-    /// On this instance a stop is not what it is elsewhere.
-    Caution,
-    /// EC2 takes the instance back, or no longer says so.
+    /// A stop has a different effect on this instance than elsewhere.
+    StopCaveat,
+    /// EC2 has given notice that it reclaims the instance, or withdrawn it.
     Reclaim,
-    /// Somebody holds the instance, or no longer does.
+    /// A hold begins, ends or is cut short.
     Hold,
-    /// The metrics are not written, or again.
+    /// A hold source does not answer, or does again; or its answers would not survive a restart.
+    HoldsUnknown,
+    /// The metrics cannot be written, or can again.
     Metrics,
+    /// A server has been silent for so long that its last answer no longer counts.
+    SilentServer,
+    /// For hours a server's answers have contradicted its connections.
+    Disagreement,
+    /// A due stop has waited too long for connections that come and go, and no server confirms that nobody is online.
+    JoiningAlarm,
+    /// There is no second witness for sockets.
+    NoWitness,
 }
 
 impl Kind {
-    /// Every kind.
-    pub const ALL: [Kind; 22] = [
+    /// All kinds.
+    pub const ALL: [Kind; 27] = [
         Kind::Started,
         Kind::Ended,
         Kind::StateChanged,
@@ -93,10 +106,15 @@ impl Kind {
         Kind::HeartbeatRecovered,
         Kind::Configuration,
         Kind::StateFile,
-        Kind::Caution,
+        Kind::StopCaveat,
         Kind::Hold,
+        Kind::HoldsUnknown,
         Kind::Reclaim,
         Kind::Metrics,
+        Kind::SilentServer,
+        Kind::Disagreement,
+        Kind::JoiningAlarm,
+        Kind::NoWitness,
     ];
 
     /// The `MESSAGE_ID` (systemd.journal-fields(7)).
@@ -121,120 +139,54 @@ impl Kind {
             Kind::HeartbeatRecovered => "9cacab093abb40988b26e1519a0d7a5f",
             Kind::Configuration => "09dad58bc97042939b6344787a7aea3e",
             Kind::StateFile => "7e5abe61aeea40a986e032280dcc1952",
-            Kind::Caution => "778ee2aedb914833a7a28f7c3520222c",
+            Kind::StopCaveat => "778ee2aedb914833a7a28f7c3520222c",
             Kind::Hold => "e3013a5eb10e49aca0ff1b0e1bbf4b2d",
+            Kind::HoldsUnknown => "2d4cab4c6e8e4cf4b992329d3e244cb2",
             Kind::Reclaim => "edfde62c4a41454ba952742f5f661073",
             Kind::Metrics => "e0ed9bdd143549efbe1e64167a0b2a0a",
+            Kind::SilentServer => "5f447dee9c784b5bbaee308d1a858658",
+            Kind::Disagreement => "0a3dd06aaed6472996c3cffe59a24a3d",
+            Kind::JoiningAlarm => "a8003f58281e40f7a26e25c987e5258f",
+            Kind::NoWitness => "53a11b89d1c94bd08f1f9b89e18943f4",
         }
     }
 }
 
-/// What was so when a line was written.
+/// Journal fields: the state when a line was written.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Facts {
-    state: &'static str,
-    players: Option<u64>,
-    idle_seconds: Option<u64>,
-    window_seconds: Option<u64>,
-    efs: &'static str,
+pub struct Fields {
+    /// The state word.
+    pub state: &'static str,
+    /// Players; `None` when unknown.
+    pub players: Option<u64>,
+    /// Time on the running clock; `None`: no clock is running.
+    pub idle_seconds: Option<u64>,
+    /// The window of that clock.
+    pub window_seconds: Option<u64>,
+    /// The word for the state of EFS.
+    pub efs: &'static str,
 }
 
-impl From<&View> for Facts {
-    fn from(view: &View) -> Self {
-        Facts {
-            state: view.state.word(),
-            players: view.counts.map(|counts| counts.players as u64),
-            idle_seconds: view.running.map(|running| running.elapsed.as_secs()),
-            window_seconds: view.window.map(|window| window.as_secs()),
-            efs: view.efs.word(),
-        }
-    }
-}
-
-/// One line.
+/// A journal line.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Line {
-    /// How grave it is.
+pub struct LogLine {
     pub level: Level,
-    /// What it is about.
     pub kind: Kind,
-    /// The text.
     pub text: String,
-    /// What was so, where it matters.
-    pub facts: Option<Facts>,
+    /// `None`: the state does not matter for this line.
+    pub facts: Option<Fields>,
 }
 
-/// Where lines are handed in. Never waits.
-#[derive(Debug, Clone)]
-pub struct Journal {
-    queue: SyncSender<Line>,
-    dropped: Arc<AtomicU64>,
-}
-
-impl Journal {
-    /// A journal whose lines come out at the other end, for whoever wants to read them.
-    #[must_use]
-    pub fn channel() -> (Self, Receiver<Line>) {
-        let (queue, lines) = mpsc::sync_channel(QUEUE);
-        (Journal { queue, dropped: Arc::default() }, lines)
-    }
-
-    /// Hands in a line.
-    pub fn tell(&self, level: Level, kind: Kind, text: impl Into<String>, facts: Option<Facts>) {
-        let line = Line { level, kind, text: text.into(), facts };
-        if self.queue.try_send(line).is_err() {
-            self.dropped.fetch_add(1, Ordering::Relaxed);
-        }
-    }
-}
-
-/// The thread that writes the lines.
-#[derive(Debug)]
-pub struct Scribe {
-    finished: Receiver<()>,
-}
-
-impl Scribe {
-    /// Starts writing to systemd's journal if stderr is connected to it, else to stderr.
-    ///
-    /// # Errors
-    /// The thread cannot be started.
-    pub fn start() -> io::Result<(Journal, Self)> {
-        let (journal, lines) = Journal::channel();
-        let dropped = Arc::clone(&journal.dropped);
-        let (finish, finished) = mpsc::sync_channel(1);
-        thread::Builder::new().name("journal".to_owned()).spawn(move || {
-            tracing::subscriber::with_default(subscriber(), || {
-                for line in lines {
-                    write(&line);
-                    match dropped.swap(0, Ordering::Relaxed) {
-                        0 => {}
-                        lost => tracing::warn!(target: TARGET, "{lost} lines were lost: the journal stood still"),
-                    }
-                }
-            });
-            // Nobody may be waiting for this any more.
-            let _ = finish.send(());
-        })?;
-        Ok((journal, Scribe { finished }))
-    }
-
-    /// Waits until every line handed in is written and every [`Journal`] is gone, but no longer than `patience`.
-    pub fn finish(self, patience: Duration) {
-        // Either outcome ends the wait.
-        let _ = self.finished.recv_timeout(patience);
-    }
-}
-
-fn write(line: &Line) {
+fn write(line: &LogLine) {
     let id = line.kind.message_id();
-    let text = &line.text;
+    // Only the text may contain foreign input; the fields are the agent's own words and numbers.
+    let text = printable(&line.text);
     let state = line.facts.map(|facts| facts.state);
     let players = line.facts.and_then(|facts| facts.players);
     let idle = line.facts.and_then(|facts| facts.idle_seconds);
     let window = line.facts.and_then(|facts| facts.window_seconds);
     let efs = line.facts.map(|facts| facts.efs);
-    // The level of an event is fixed where it is written.
+    // tracing needs the level of an event at compile time.
     macro_rules! event {
         ($level:ident) => {
             tracing::event!(
@@ -256,36 +208,6 @@ fn write(line: &Line) {
         Level::INFO => event!(INFO),
         _ => event!(DEBUG),
     }
-}
-
-fn subscriber() -> Box<dyn Subscriber + Send + Sync> {
-    let ours = || Targets::new().with_target(TARGET, LevelFilter::INFO);
-    let registry = tracing_subscriber::registry();
-    if stderr_is_journal()
-        && let Ok(layer) = tracing_journald::layer()
-    {
-        // systemd's notice is for normal but significant events; what an operator reads every day is informational.
-        let priorities = tracing_journald::PriorityMappings {
-            info: tracing_journald::Priority::Informational,
-            ..tracing_journald::PriorityMappings::new()
-        };
-        let layer = layer.with_field_prefix(None).with_priority_mappings(priorities);
-        return Box::new(registry.with(layer.with_filter(ours())));
-    }
-    let layer = tracing_subscriber::fmt::layer()
-        .event_format(terminal::Plain)
-        .with_ansi(false)
-        .with_writer(io::stderr)
-        .with_filter(ours());
-    Box::new(registry.with(layer))
-}
-
-/// Whether stderr is the stream that systemd has connected to the journal: `JOURNAL_STREAM` names its device and inode
-/// (systemd.exec(5)).
-#[must_use]
-pub fn stderr_is_journal() -> bool {
-    let Ok(stream) = std::env::var("JOURNAL_STREAM") else { return false };
-    rustix::fs::fstat(io::stderr().as_fd()).is_ok_and(|stat| stream == format!("{}:{}", stat.st_dev, stat.st_ino))
 }
 
 #[cfg(test)]

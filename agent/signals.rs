@@ -5,9 +5,14 @@ use std::io;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::mpsc;
 
-use crate::service::Signal;
+/// A request to the running agent.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Signal {
+    End,
+    Reload,
+}
 
-/// Listens from now on.
+/// Starts listening for signals.
 ///
 /// # Errors
 /// A handler cannot be installed.

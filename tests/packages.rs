@@ -18,7 +18,7 @@ use std::process::{Command, Output};
 use std::sync::OnceLock;
 
 use machine::container::{Machine, QUICK, Tree, text};
-use machine::{AGENT, project, ready};
+use machine::{AGENT, checkout, ready};
 use tempfile::TempDir;
 
 const THIS: &str = env!("CARGO_PKG_VERSION");
@@ -40,7 +40,7 @@ fn rpm(version: &str) -> String {
 
 /// Makes packages of `binary` in `folder`.
 fn build(binary: &Path, folder: &Path, version: &str, target: Option<&str>) -> Output {
-    Command::new(project().join("systemd/packaging/build.sh"))
+    Command::new(checkout().join("systemd/packaging/build.sh"))
         .arg(binary)
         .arg(folder)
         .args(target)
@@ -219,7 +219,7 @@ fn a_deb_is_installed_upgraded_and_purged() {
     assert_eq!(machine.property("ActiveState"), "active", "Debian starts what it installs");
 
     // Nobody has configured it yet, so it must not stop anything yet.
-    assert!(told.contains("Nothing is stopped within the next 2 hours"), "{told}");
+    assert!(told.contains("It stops nothing within the next 2 hours"), "{told}");
     let held = || machine.ok("mc-idle status").contains("just installed and not configured yet");
     machine.until("the status shows the hold", held);
     machine.ok("mc-idle release");
@@ -364,10 +364,10 @@ fn a_binary_that_amazon_linux_cannot_run_is_not_packed() {
         assert_eq!(left, 0, "something was left behind");
     };
     let newer = "#include <stdlib.h>\nint main(void) { return (int)(arc4random() & 1); }\n";
-    refused(&project().join("Cargo.toml"), "cannot tell which glibc");
-    refused(&compiled(folder.path(), newer, &[]), "needs GLIBC_2.36, and may need GLIBC_2.34 at most");
+    refused(&checkout().join("Cargo.toml"), "cannot tell which glibc");
+    refused(&compiled(folder.path(), newer, &[]), "needs GLIBC_2.36, but at most GLIBC_2.34 is allowed");
     let library = compiled(folder.path(), "int main(void) { return 0; }\n", &["-Wl,--no-as-needed", "-lresolv"]);
-    refused(&library, "needs libresolv.so.2, which the packages do not ask for");
+    refused(&library, "needs libresolv.so.2, which the packages do not depend on");
 }
 
 #[test]

@@ -18,14 +18,14 @@ use std::path::Path;
 use std::process::{Command, Output, Stdio};
 
 use machine::container::{Machine, Tree, text};
-use machine::{project, ready};
+use machine::{checkout, ready};
 
 /// What Packer is to make of the template with these variables beside the necessary ones.
 fn validate(template: &str, key: &Path, variables: &[&str]) -> Output {
     let package = key.with_file_name("mc-idle.deb");
     fs::write(&package, "").expect("cannot write");
     let mut packer = Command::new("packer");
-    packer.current_dir(project()).env("CHECKPOINT_DISABLE", "1").arg("validate");
+    packer.current_dir(checkout()).env("CHECKPOINT_DISABLE", "1").arg("validate");
     packer.arg("-var").arg(format!("package={}", package.display()));
     packer.arg("-var").arg(format!("ssh_key={}", key.display()));
     packer.arg("-var").arg(format!("seed_folder={}", key.parent().expect("a folder").display()));
@@ -42,7 +42,8 @@ fn template() -> Option<(String, tempfile::TempDir)> {
         return None;
     }
     let folder = tempfile::tempdir().expect("no temporary folder");
-    let script = Command::new(project().join("packer/debian/template.sh")).arg(folder.path().join("template")).output();
+    let script =
+        Command::new(checkout().join("packer/debian/template.sh")).arg(folder.path().join("template")).output();
     let script = script.expect("cannot start template.sh");
     assert!(script.status.success(), "{}", text(&script.stderr));
     let key = Command::new("ssh-keygen")
@@ -57,7 +58,7 @@ fn template() -> Option<(String, tempfile::TempDir)> {
 #[test]
 fn packer_takes_the_template() {
     let Some((template, folder)) = template() else { return };
-    let format = Command::new("packer").args(["fmt", "-check", "packer"]).current_dir(project()).output();
+    let format = Command::new("packer").args(["fmt", "-check", "packer"]).current_dir(checkout()).output();
     let format = format.expect("cannot start packer");
     assert!(format.status.success(), "packer fmt packer would change {}", text(&format.stdout));
     // Both builders in one.
@@ -116,13 +117,13 @@ fn nothing_of_a_build_or_a_site_becomes_an_image() {
 
 #[test]
 fn policies_allow_what_is_needed_and_no_more() {
-    let python = project().join("target/lab/venv/bin/python");
+    let python = checkout().join("target/lab/venv/bin/python");
     if !python.is_file() {
         assert!(std::env::var_os("CI").is_none(), "skipped in CI: needs the lab");
         machine::say("skipped: needs the lab; run tests/lab/setup.sh");
         return;
     }
-    let policies = Command::new(python).arg(project().join("tests/packer/policies.py")).output().expect("no Python");
+    let policies = Command::new(python).arg(checkout().join("tests/packer/policies.py")).output().expect("no Python");
     assert!(policies.status.success(), "{}{}", text(&policies.stdout), text(&policies.stderr));
 }
 
@@ -138,6 +139,9 @@ while :; do sleep 0.1; done
 END
     chmod 755 /run/server";
 
+/// What systemd needs in a container to filter addresses: the filter is a BPF program (systemd.resource-control(5)).
+const FILTERS: [&str; 2] = ["--capability=CAP_BPF,CAP_NET_ADMIN", "--system-call-filter=bpf"];
+
 /// A server with a world on EFS, which is not mounted yet. Each test has one of its own, and with it a journal of its own.
 struct Game {
     machine: Machine,
@@ -148,13 +152,13 @@ struct Game {
 impl Game {
     /// `None` when the test is to be skipped.
     fn new(name: &str) -> Option<Self> {
-        let machine = Machine::new(&Tree { file: "root.tar", options: &[], prepare: PREPARE })?;
+        let machine = Machine::new(&Tree { file: "root.tar", options: &FILTERS, prepare: PREPARE })?;
         for (file, to) in [
             ("minecraft@.service", "/usr/lib/systemd/system/minecraft@.service"),
             ("minecraft-server", "/usr/lib/mc-idle/minecraft-server"),
             ("minecraft.sysusers", "/usr/lib/sysusers.d/minecraft.conf"),
         ] {
-            let content = fs::read_to_string(project().join("systemd").join(file)).expect("a file of the project");
+            let content = fs::read_to_string(checkout().join("systemd").join(file)).expect("a file of the project");
             machine.write(to, &content);
         }
         machine.ok(&format!(
@@ -215,6 +219,41 @@ fn java_is_told_what_the_environment_says() {
     assert!(journal.contains("the world is saved") && journal.contains("Deactivated successfully"), "{journal}");
     // Neither an EULA nor anything else is written for the owner.
     assert_eq!(game.machine.ok(&format!("ls {} | xargs", game.folder)), "server.jar world");
+}
+
+#[test]
+fn the_game_does_not_get_the_instance_s_role() {
+    let Some(game) = Game::new("curious") else { return };
+    let machine = &game.machine;
+    // Instance metadata and, beside it, AWS's DNS, which the game needs: a secret for whoever connects.
+    machine.write("/run/metadata.sh", "read -r request; echo \"$request\" >>/run/asked; echo a secret");
+    machine.background("silent", "busybox nc -ll -p 80 -e /bin/sh /run/metadata.sh");
+    let addresses = ["169.254.169.254", "fd00:ec2::254", "169.254.169.253"];
+    for address in addresses {
+        machine.ok(&format!("ip address replace {address} dev lo"));
+        machine.until(&format!("{address} answers"), || {
+            machine.run(&format!("busybox nc -w 5 {address} 80 </dev/null")).stdout == b"a secret\n"
+        });
+    }
+    let ask = "#!/bin/sh
+for address in 169.254.169.254 fd00:ec2::254 169.254.169.253; do
+    echo \"$address tells: $(busybox nc -w 3 $address 80 </dev/null 2>&1)\"
+done
+exec /run/server";
+    game.program(&format!("{}/start.sh", game.folder), ask);
+    machine.ok(&format!("systemctl start {}", game.unit));
+    game.until_it_says("the server plays");
+    let denied = machine.ok(&format!("systemctl show -P IPAddressDeny {}", game.unit));
+    assert!(denied.contains("169.254.169.254/32") && denied.contains("fd00:ec2::254/128"), "{denied}");
+    let journal = game.journal();
+    for (address, told) in addresses.into_iter().zip(["nc: timed out", "nc: timed out", "a secret"]) {
+        assert!(journal.contains(&format!("{address} tells: {told}")), "{journal}");
+    }
+    // mc-idle itself needs it.
+    machine.ok("systemctl start mc-idle");
+    machine.until("mc-idle asks instance metadata", || {
+        machine.run("grep -F 'PUT /latest/api/token' /run/asked").status.success()
+    });
 }
 
 #[test]

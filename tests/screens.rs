@@ -19,8 +19,8 @@ use std::thread::sleep;
 use std::time::Duration;
 
 use machine::container::{Machine, Tree, text};
-use machine::lab::{self, PLAYER, SCANNER};
-use machine::{project, say, ssh};
+use machine::peers::{self, PLAYER, SCANNER};
+use machine::{checkout, say, ssh};
 use serde_json::{Value, json};
 
 /// Where `make screens` wants each screen as a file, rather than compared with the page.
@@ -38,7 +38,7 @@ const NO_EFS: &str = "sample_seconds = 1\nefs.mount_point = \"\"\n";
 /// `None` when the test is to be skipped.
 fn machine() -> Option<Machine> {
     let machine = Machine::new(&Tree { file: "root.tar", options: &[], prepare: ssh::ACCOUNT })?;
-    if !lab::installed() {
+    if !peers::installed() {
         return None;
     }
     machine.addresses();
@@ -110,7 +110,7 @@ impl Screen<'_> {
                 .expect("cannot write the screen");
             return;
         }
-        let page = fs::read_to_string(project().join("docs/screens.md")).expect("a page");
+        let page = fs::read_to_string(checkout().join("docs/screens.md")).expect("a page");
         let heading = format!("## {}. {}\n", self.number, self.title);
         let mut sections = page.split("\n## ").map(|section| format!("## {section}"));
         let section = sections.find(|section| section.starts_with(&heading));
@@ -207,7 +207,11 @@ fn a_player_keeps_it_up() {
         title: "A player keeps it up",
         situation: "Somebody has been on the server for a quarter of an hour.",
     };
-    screen.shows(&aws.instance_id, &["1 player is on port 25565."], &["1 player is on port 25565.", "EC2 would stop"]);
+    screen.shows(
+        &aws.instance_id,
+        &["1 player is on port 25565."],
+        &["1 player is on port 25565.", "EC2 allows the stop"],
+    );
 }
 
 #[test]
@@ -216,7 +220,7 @@ fn a_scanner_does_not() {
     machine.config(NO_EFS);
     let (aws, _server) = (machine.aws(), machine.minecraft());
     machine.start_with_the_clock_at(minutes(12));
-    machine.background("beside-scanner", &format!("sleep 1000 | busybox nc {} {}", SCANNER.to, lab::PORT));
+    machine.background("beside-scanner", &format!("sleep 1000 | busybox nc {} {}", SCANNER.to, peers::PORT));
     let screen = Screen {
         machine: &machine,
         number: 2,
@@ -225,8 +229,8 @@ fn a_scanner_does_not() {
     };
     screen.shows(
         &aws.instance_id,
-        &["Nobody plays on port 25565; this instance stops in", "1 connection is too young to count."],
-        &["EC2 would stop"],
+        &["No players on port 25565; this instance stops in", "1 connection is too young to count."],
+        &["EC2 allows the stop"],
     );
 }
 
@@ -248,8 +252,8 @@ fn a_backup_holds_it() {
     };
     screen.shows(
         &aws.instance_id,
-        &["waits for the end of a hold. Held by an inhibitor lock: nightly backup"],
-        &["nightly backup", "waits for the end of a hold", "EC2 would stop"],
+        &["waits for a hold to end. Held by an inhibitor lock: nightly backup"],
+        &["nightly backup", "waits for a hold to end", "EC2 allows the stop"],
     );
     assert!(aws.stops().is_empty());
 }
@@ -267,25 +271,27 @@ fn ssh_holds_it() {
         title: "SSH holds it",
         situation: "Nobody plays; alice is logged in by SSH, and `hold.ssh_sessions` is `true`.",
     };
-    screen.shows(&aws.instance_id, &["Held by an SSH session: alice"], &["alice", "EC2 would stop"]);
+    screen.shows(&aws.instance_id, &["Held by an SSH session: alice"], &["alice", "EC2 allows the stop"]);
 }
 
 #[test]
 fn efs_is_gone() {
     let Some(machine) = machine() else { return };
-    machine.config("sample_seconds = 1\n");
+    machine.ok("mkdir -p /mnt/efs");
+    machine.config("sample_seconds = 1\nefs.mount_point = \"/mnt/efs\"\n");
     let (aws, _server) = (machine.aws(), machine.minecraft());
     machine.start_with_the_clock_at(minutes(15));
     let screen = Screen {
         machine: &machine,
         number: 5,
         title: "EFS is gone",
-        situation: "Nobody has played for a quarter of an hour, and the world's file system is not mounted.",
+        situation: "Nobody has played for a quarter of an hour, and the world's file system is not mounted: \
+                    `efs.mount_point` is `\"/mnt/efs\"`.",
     };
     screen.shows(
         &aws.instance_id,
         &["EFS is not mounted at /mnt/efs; the stop waits"],
-        &["EFS is not mounted at /mnt/efs; the stop waits", "EC2 would stop"],
+        &["EFS is not mounted at /mnt/efs; the stop waits", "EC2 allows the stop"],
     );
 }
 
@@ -309,7 +315,7 @@ fn iam_is_wrong() {
         &aws.instance_id,
         &[
             "the stop is due in",
-            "the stop will fail: EC2 answered",
+            "The stop will fail when it is due: EC2 answered",
             "allow ec2:StopInstances",
             "allow ssm:PutParameter",
         ],
@@ -329,7 +335,7 @@ fn the_server_is_down() {
         title: "The server is down",
         situation: "The Minecraft server died ten minutes ago.",
     };
-    screen.shows(&aws.instance_id, &["Nothing listens on port 25565"], &["Nothing listens", "EC2 would stop"]);
+    screen.shows(&aws.instance_id, &["No server on port 25565"], &["No server on", "EC2 allows the stop"]);
 }
 
 #[test]
@@ -338,7 +344,7 @@ fn the_table_is_unreadable() {
     machine.config(NO_EFS);
     let (aws, _server) = (machine.aws(), machine.minecraft());
     machine.start_with_the_clock_at(minutes(9));
-    machine.until("the agent sees", || machine.property("StatusText").contains("Nobody plays"));
+    machine.until("the agent sees", || machine.property("StatusText").contains("No players"));
     machine.ok("mkdir -p /run/unreadable && chmod 0 /run/unreadable");
     let pid = machine.main_pid();
     machine.ok(&format!("nsenter -t {pid} -m mount --bind /run/unreadable /proc/{pid}/net"));
@@ -351,7 +357,7 @@ fn the_table_is_unreadable() {
     screen.shows(
         &aws.instance_id,
         &["Blind for", "cannot read /proc/self/net/tcp"],
-        &["Blind: cannot read /proc/self/net/tcp", "EC2 would stop"],
+        &["Blind: cannot read /proc/self/net/tcp", "EC2 allows the stop"],
     );
 }
 

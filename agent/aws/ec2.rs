@@ -1,116 +1,171 @@
-//! The stop and its dry run: on the own instance, and no other, but for one dry run on an id that no instance has.
+//! The stop and its dry run. Both act on this instance only; the one exception is a dry run on an id that no instance
+//! has.
 //!
-//! Never `Force`, never `SkipOsShutdown`: the server has to save its world.
+//! Never `Force`, never `SkipOsShutdown`: the server must be able to save its world.
+
+use std::error::Error;
+use std::iter::successors;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use aws_config::SdkConfig;
 use aws_credential_types::Credentials;
 use aws_credential_types::provider::{ProvideCredentials, SharedCredentialsProvider};
 use aws_sdk_ec2::Client;
-use aws_sdk_ec2::config::Builder;
+use aws_sdk_ec2::config::{Builder, SharedHttpClient};
 use aws_sdk_ec2::error::{ProvideErrorMetadata, SdkError};
 use jiff::SignedDuration;
+use mc_aws::clients;
+use mc_aws::connection::{Connection, Unsent};
+use mc_aws::connector::Connector;
+use mc_aws::error_code::{ErrorClass, class};
+use mc_aws::http::{KeepAlive, SingleConnection};
+use mc_aws::skew::Skew;
+use mc_idle::cloud::StopAction;
+use mc_idle::cloud::metadata::Identity;
+use mc_idle_rule::StopPermit;
+use mc_idle_rule::rule::StopError;
+use mc_service::error_chain::chain;
 
-use super::clients;
-use super::refusal;
-use super::skew::Skew;
-use crate::config::settings::StopAction;
-use crate::error::chain;
-use crate::idle::Clearance;
-use crate::idle::rule::Refusal;
-use crate::metadata::Identity;
+use crate::stop_error;
 
-/// The answer to a dry run that would have been allowed (DryRun, EC2 API reference).
+/// The answer to a dry run that is allowed (DryRun, EC2 API reference).
 const WOULD_SUCCEED: &str = "DryRunOperation";
-/// An id that no instance has.
 const NO_INSTANCE: &str = "i-00000000000000000";
 
 /// EC2, for one instance.
 #[derive(Debug, Clone)]
 pub struct Ec2 {
     client: Client,
+    connector: Connector,
+    /// The last prepared connection closed before the request.
+    short_lived: Arc<AtomicBool>,
     credentials: Option<SharedCredentialsProvider>,
     instance_id: String,
     skew: Skew,
 }
 
-/// What EC2 says of an action on an instance that is not the own one.
+/// EC2's answer to a dry run on another instance.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Elsewhere {
-    /// It is refused.
     Refused,
-    /// It is allowed: the role is too wide.
+    /// The role is too wide.
     Allowed,
-    /// Neither; the text says what came instead.
+    /// Neither, with the reason.
     Open(String),
 }
 
 impl Ec2 {
-    /// EC2 for the instance `identity`.
+    /// A client for the instance `identity`.
     #[must_use]
-    pub fn new(config: &SdkConfig, identity: &Identity) -> Self {
+    pub fn new(config: &SdkConfig, connector: Connector, identity: &Identity) -> Self {
         Ec2 {
             client: clients::ec2(config),
+            connector,
+            short_lived: Arc::default(),
             credentials: config.credentials_provider(),
             instance_id: identity.instance_id.clone(),
             skew: Skew::default(),
         }
     }
 
-    /// Gets credentials for the next request, so that the request does not have to wait for them.
+    /// Gets credentials for the next request ahead of time, so that the request does not wait for them.
     ///
     /// # Errors
-    /// There are none.
-    pub async fn credentials(&self) -> Result<Credentials, Refusal> {
-        let Some(provider) = &self.credentials else { return Err(refusal::no_credentials("no source of them")) };
-        provider.provide_credentials().await.map_err(|error| refusal::no_credentials(&chain(&error)))
+    /// No credentials can be obtained.
+    pub async fn credentials(&self) -> Result<Credentials, StopError> {
+        let Some(provider) = &self.credentials else { return Err(stop_error::no_credentials("none configured")) };
+        provider.provide_credentials().await.map_err(|error| stop_error::no_credentials(&chain(&error)))
     }
 
-    /// Asks whether `action` would be allowed. It also leaves a connection open, which the request itself then uses.
+    /// Asks EC2 whether `action` would be allowed.
     ///
     /// # Errors
-    /// Why it would not be, or why EC2 could not say.
-    pub async fn dry_run(&self, action: StopAction, credentials: Credentials) -> Result<(), Refusal> {
-        match self.send(&self.instance_id, action, true, credentials).await {
-            Err(Failure::Code { code, .. }) if code == WOULD_SUCCEED => Ok(()),
-            // A stand-in for EC2 may not know DryRun, and then has done it.
-            Ok(()) => Ok(()),
-            Err(failure) => Err(failure.refusal(action, &self.instance_id)),
+    /// It would not be, or EC2 gave no usable answer.
+    pub async fn dry_run(&self, action: StopAction, credentials: Credentials) -> Result<(), StopError> {
+        let asked = self.ask(&self.instance_id, action, credentials, &self.connections()).await;
+        asked.map(drop).map_err(|failure| failure.stop_error(action, &self.instance_id))
+    }
+
+    /// A connection for the request: the one over which EC2 has just answered a dry run or, where connections are
+    /// closed after each answer, a new one with every handshake finished.
+    ///
+    /// # Errors
+    /// EC2 does not answer, or refuses the dry run permanently. Other error codes are ignored: the request itself shows
+    /// whether they have passed.
+    pub async fn prepare(&self, action: StopAction, credentials: Credentials) -> Result<Connection, StopError> {
+        let connections = self.connections();
+        if let Err(failure) = self.ask(&self.instance_id, action, credentials, &connections).await {
+            let answered = matches!(failure, Failure::Code { .. });
+            let stop_error = failure.stop_error(action, &self.instance_id);
+            if stop_error.permanent || !answered {
+                return Err(stop_error);
+            }
         }
+        let Some(mut connection) = connections.take() else { return Err(stop_error::not_sent()) };
+        if connection.is_open().await && !self.short_lived.load(Ordering::Relaxed) {
+            return Ok(connection);
+        }
+        self.connector.open(connection.to()).await.map_err(|error| stop_error::no_answer(&chain(&*error)))
     }
 
-    /// By how much EC2's clock is ahead of this machine's; `None` while no answer has told its time.
+    /// How far EC2's clock is ahead of this machine's; `None` until an answer has had a `date`.
     #[must_use]
     pub fn clock_ahead(&self) -> Option<SignedDuration> {
         self.skew.ahead()
     }
 
-    /// Asks whether `action` would be allowed on other instances too. An answer that the instance does not exist leaves it
-    /// open: it is not documented whether EC2 looks at the permission first.
+    /// Asks EC2 whether `action` would be allowed on other instances too. An answer that the instance does not exist
+    /// proves nothing: it is not documented whether EC2 checks the permission first.
     pub async fn dry_run_on_another(&self, action: StopAction, credentials: Credentials) -> Elsewhere {
-        match self.send(NO_INSTANCE, action, true, credentials).await {
-            Err(Failure::Code { code, .. }) if code == WOULD_SUCCEED => Elsewhere::Allowed,
-            Err(Failure::Code { code, .. }) if refusal::is_no_permission(&code) => Elsewhere::Refused,
-            Err(Failure::Code { code, .. }) if code.starts_with("InvalidInstanceID") => {
-                Elsewhere::Open(format!("EC2 answered {code} for {NO_INSTANCE}, whether that would be allowed or not"))
+        match self.ask(NO_INSTANCE, action, credentials, &self.connections()).await {
+            Ok(Granted::Would) => Elsewhere::Allowed,
+            Ok(Granted::Done) => Elsewhere::Open("the endpoint, which is not EC2, ignores dry runs".to_owned()),
+            Err(Failure::Code { code, .. }) if class(&code) == ErrorClass::NotAllowed => Elsewhere::Refused,
+            Err(Failure::Code { code, .. }) if class(&code) == ErrorClass::NoSuchInstance => {
+                Elsewhere::Open(format!("EC2 answered {code} for {NO_INSTANCE}, which does not show the permission"))
             }
-            Err(failure) => Elsewhere::Open(failure.refusal(action, NO_INSTANCE).text),
-            Ok(()) => Elsewhere::Open("what answered in EC2's place does not know dry runs".to_owned()),
+            Err(failure) => Elsewhere::Open(failure.stop_error(action, NO_INSTANCE).text),
         }
     }
 
-    /// Asks for `action`, once.
+    /// Requests `action`, once, over `connection` and no other connection.
     ///
     /// # Errors
-    /// What EC2 said, or that it did not.
+    /// EC2 refuses, does not answer, or the connection has closed.
     pub async fn request(
         &self,
-        _leave: Clearance,
+        _leave: StopPermit,
         action: StopAction,
         credentials: Credentials,
-    ) -> Result<(), Refusal> {
-        self.send(&self.instance_id, action, false, credentials)
-            .await
-            .map_err(|failure| failure.refusal(action, &self.instance_id))
+        connection: Connection,
+    ) -> Result<(), StopError> {
+        let http = SingleConnection::new(connection, clients::EC2_ATTEMPT).client();
+        let answer = self.send(&self.instance_id, action, false, credentials, http).await;
+        let unsent = matches!(answer, Err(Failure::Unsent));
+        self.short_lived.store(unsent, Ordering::Relaxed);
+        answer.map_err(
+            |failure| if unsent { stop_error::not_sent() } else { failure.stop_error(action, &self.instance_id) },
+        )
+    }
+
+    /// For one dry run: a connection kept since the last one may have died.
+    fn connections(&self) -> KeepAlive {
+        KeepAlive::new(self.connector.clone(), clients::EC2_ATTEMPT)
+    }
+
+    async fn ask(
+        &self,
+        instance_id: &str,
+        action: StopAction,
+        credentials: Credentials,
+        connections: &KeepAlive,
+    ) -> Result<Granted, Failure> {
+        match self.send(instance_id, action, true, credentials, connections.client()).await {
+            Err(Failure::Code { code, .. }) if code == WOULD_SUCCEED => Ok(Granted::Would),
+            Ok(()) => Ok(Granted::Done),
+            Err(failure) => Err(failure),
+        }
     }
 
     async fn send(
@@ -119,8 +174,9 @@ impl Ec2 {
         action: StopAction,
         dry_run: bool,
         credentials: Credentials,
+        http: SharedHttpClient,
     ) -> Result<(), Failure> {
-        let with = Builder::new().credentials_provider(credentials);
+        let with = Builder::new().credentials_provider(credentials).http_client(http);
         let dry_run = dry_run.then_some(true);
         match action {
             StopAction::Terminate => {
@@ -139,18 +195,27 @@ impl Ec2 {
     }
 }
 
+/// The answer to a dry run that is not refused.
+enum Granted {
+    Would,
+    /// A stand-in for EC2 that does not know DryRun has done it.
+    Done,
+}
+
 enum Failure {
+    Unsent,
     Code { code: String, message: Option<String> },
     NoAnswer(String),
     NoSense(String),
 }
 
 impl Failure {
-    fn refusal(self, action: StopAction, instance_id: &str) -> Refusal {
+    fn stop_error(self, action: StopAction, instance_id: &str) -> StopError {
         match self {
-            Failure::Code { code, message } => refusal::by_code(&code, message.as_deref(), action, instance_id),
-            Failure::NoAnswer(error) => refusal::no_answer(&error),
-            Failure::NoSense(error) => refusal::no_sense(&error),
+            Failure::Unsent => stop_error::no_answer(&chain(&Unsent)),
+            Failure::Code { code, message } => stop_error::by_code(&code, message.as_deref(), action, instance_id),
+            Failure::NoAnswer(error) => stop_error::no_answer(&error),
+            Failure::NoSense(error) => stop_error::no_sense(&error),
         }
     }
 }
@@ -161,11 +226,16 @@ where
     R: std::fmt::Debug + Send + Sync + 'static,
 {
     fn from(error: SdkError<E, R>) -> Self {
-        // The crate models no exceptions of these calls, so the code is all there is.
+        // The crate models no exceptions for these calls, so there is only the code.
         match error.code() {
             Some(code) => Failure::Code { code: code.to_owned(), message: error.message().map(str::to_owned) },
             None if error.raw_response().is_some() => Failure::NoSense(chain(&error)),
+            None if causes(&error).any(<dyn std::error::Error>::is::<Unsent>) => Failure::Unsent,
             None => Failure::NoAnswer(chain(&error)),
         }
     }
+}
+
+fn causes<'a>(error: &'a (dyn Error + 'static)) -> impl Iterator<Item = &'a (dyn Error + 'static)> {
+    successors(Some(error), |&error| error.source())
 }

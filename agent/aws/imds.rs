@@ -1,49 +1,41 @@
-//! Instance metadata (IMDSv2), asked by the SDK's own client.
+//! Instance metadata (IMDSv2), read with the SDK's own client.
 
 use std::time::Duration;
 
 use aws_config::imds::Client;
 use aws_config::imds::client::error::{BuildError, ImdsError};
-
-use super::http;
-use crate::config::settings::AwsSettings;
-use crate::error::chain;
-use crate::metadata::{self, Identity};
+use mc_aws::http;
+use mc_idle::cloud::metadata::{self, Identity};
+use mc_idle::config::settings::AwsSettings;
+use mc_service::error_chain::chain;
 
 const CONNECT: Duration = Duration::from_secs(1);
 const READ: Duration = Duration::from_secs(1);
 const OPERATION: Duration = Duration::from_secs(5);
-/// "There is no such thing here."
+/// As in every AWS SDK (AWS SDKs and tools reference guide).
+const REGION_VARIABLE: &str = "AWS_REGION";
 const NOT_FOUND: u16 = 404;
 
-/// Why metadata does not tell something.
+/// Why a value of instance metadata is unavailable.
 #[derive(Debug, thiserror::Error)]
 pub enum MetadataError {
-    /// The address of the metadata service is no address.
-    #[error("the metadata service cannot be asked")]
+    #[error("invalid address of the metadata service")]
     Endpoint(#[source] Box<BuildError>),
-    /// It did not answer, or with an error.
+    /// No answer, or an error.
     #[error("{path}")]
-    Metadata {
-        /// What was asked for.
-        path: &'static str,
-        /// What came instead.
-        source: Box<ImdsError>,
-    },
-    /// It answered with something else.
-    #[error("{path} is {answer:?}, which is no {expected}")]
+    Metadata { path: &'static str, source: Box<ImdsError> },
+    /// An answer of another kind.
+    #[error("{path} is {answer:?}, which is not a valid {expected}")]
     Nonsense {
-        /// What was asked for.
+        /// Or the name of an environment variable.
         path: &'static str,
-        /// What came.
         answer: String,
-        /// What should have come.
         expected: &'static str,
     },
 }
 
 impl MetadataError {
-    /// What to do about it, where that is not plain from the error itself.
+    /// The error on one line.
     #[must_use]
     pub fn in_words(&self) -> String {
         match self {
@@ -56,13 +48,13 @@ impl MetadataError {
     }
 }
 
-/// A client that tries once. It keeps a token, and a metadata service that comes back may not know that one: so it is made
-/// anew for each round of questions.
+/// A client without retries. It keeps a token, which a restarted metadata service may not know: make a new client for
+/// each round of questions.
 #[derive(Debug)]
 pub struct Imds(Client);
 
 impl Imds {
-    /// A client with no token yet.
+    /// A client without a token.
     #[must_use]
     pub fn new() -> Self {
         let client = Client::builder()
@@ -76,10 +68,10 @@ impl Imds {
         Imds(client)
     }
 
-    /// Asks for `path` and has `meaning` made of the answer.
+    /// Reads `path` and parses the answer with `meaning`.
     ///
     /// # Errors
-    /// Whatever keeps the answer away, or that it is no `expected`.
+    /// There is no answer, or it is not a valid `expected`.
     pub async fn get<T>(
         &self,
         path: &'static str,
@@ -91,10 +83,10 @@ impl Imds {
         meaning(&answer).ok_or_else(|| MetadataError::Nonsense { path, answer: short(&answer), expected })
     }
 
-    /// The same for what is not there on every instance.
+    /// Like [`Imds::get`], for values that not every instance has.
     ///
     /// # Errors
-    /// As for [`Imds::get`], but for "not found".
+    /// As for [`Imds::get`], except "not found".
     pub async fn get_if_there<T>(
         &self,
         path: &'static str,
@@ -115,21 +107,44 @@ impl Default for Imds {
     }
 }
 
-/// Asks once which instance this is. What the settings name is not asked for.
+/// Finds out, in one attempt, which instance this is. Values in the settings come first, then `AWS_REGION`, then
+/// metadata.
 ///
 /// # Errors
-/// Whatever keeps the answer away; ask again later.
+/// Metadata gives no usable answer, which may pass; or `AWS_REGION` is not a valid region.
 pub async fn identity(settings: &AwsSettings) -> Result<Identity, MetadataError> {
     let imds = Imds::new();
     let instance_id = match &settings.instance_id {
         Some(instance_id) => instance_id.clone(),
         None => imds.get("/latest/meta-data/instance-id", "instance id", metadata::instance_id).await?,
     };
-    let region = match &settings.region {
-        Some(region) => region.clone(),
+    let told = match &settings.region {
+        Some(region) => Some(region.clone()),
+        None => region_of_environment()?,
+    };
+    let region = match told {
+        Some(region) => region,
         None => imds.get("/latest/meta-data/placement/region", "region", metadata::region).await?,
     };
     Ok(Identity { instance_id, region })
+}
+
+/// Whether [`identity`] needs nothing from instance metadata, because the machine is not on EC2.
+#[must_use]
+pub fn is_off_ec2(settings: &AwsSettings) -> bool {
+    let region = settings.region.is_some() || region_of_environment().is_ok_and(|region| region.is_some());
+    settings.instance_id.is_some() && region
+}
+
+/// The region in `AWS_REGION`; empty counts as not set.
+fn region_of_environment() -> Result<Option<String>, MetadataError> {
+    let value = std::env::var_os(REGION_VARIABLE).unwrap_or_default();
+    let value = value.to_string_lossy();
+    if value.is_empty() {
+        return Ok(None);
+    }
+    let nonsense = || MetadataError::Nonsense { path: REGION_VARIABLE, answer: short(&value), expected: "region" };
+    metadata::region(&value).map(Some).ok_or_else(nonsense)
 }
 
 fn is_not_found(error: &ImdsError) -> bool {

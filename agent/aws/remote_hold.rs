@@ -1,46 +1,51 @@
-//! The remote hold: a parameter in which somebody far away says how long the instance has to stay up.
+//! The remote hold: an SSM parameter that says how long the instance has to stay up.
 
 use std::time::Duration;
 
+use mc_idle::config::settings::HoldSettings;
+use mc_idle::holds::ledger::HoldSource;
+use mc_idle::holds::{HoldSources, remote};
 use tokio::sync::watch;
 use tokio::time;
 
 use super::ssm::{Get, Parameters};
-use crate::config::settings::HoldSettings;
-use crate::hold::{self, RemoteKnown};
 
-/// The time between two questions: that of the heartbeats.
+/// The time between two reads of the parameter; the same as between heartbeats.
 const AGAIN: Duration = Duration::from_mins(1);
 
-/// Asks until nobody wants to know any more. What cannot be read changes nothing.
+/// Reads the parameter for as long as the agent runs, and passes its value, or the error, to `sources`.
 pub async fn watch(
     parameters: Parameters,
     instance_id: String,
     mut settings: watch::Receiver<HoldSettings>,
-    known: watch::Sender<RemoteKnown>,
+    sources: HoldSources,
 ) {
-    while !known.is_closed() {
-        let name = settings.borrow_and_update().parameter.as_ref().map(|name| name.of(&instance_id));
-        let latest = match &name {
-            None => RemoteKnown::default(),
-            Some(name) => match parameters.get(name).await {
-                Get::Value(value) => match hold::remote(&value) {
-                    Some(remote) => RemoteKnown { remote: Some(remote), trouble: None, asked: true },
-                    None => unread(&known, format!("{name} does not begin with an RFC 3339 time")),
-                },
-                Get::Missing => RemoteKnown { asked: true, ..RemoteKnown::default() },
-                Get::Failed(why) => unread(&known, why),
-            },
+    loop {
+        let parameter = settings.borrow_and_update().parameter.clone();
+        let asks = async {
+            // Without a parameter only a change of the settings matters.
+            let Some(name) = parameter else { return std::future::pending().await };
+            let question = HoldSource::Parameter(name.as_written().to_owned());
+            loop {
+                ask(&parameters, &name.of(&instance_id), &question, &sources).await;
+                time::sleep(AGAIN).await;
+            }
         };
-        known.send_replace(latest);
-        let again = async { if name.is_some() { time::sleep(AGAIN).await } else { std::future::pending().await } };
         tokio::select! {
-            () = again => {}
+            () = asks => {}
+            // A pending read is dropped, and repeated with the new settings.
             changed = settings.changed() => if changed.is_err() { return },
         }
     }
 }
 
-fn unread(known: &watch::Sender<RemoteKnown>, why: String) -> RemoteKnown {
-    RemoteKnown { remote: known.borrow().remote.clone(), trouble: Some(why), asked: true }
+async fn ask(parameters: &Parameters, name: &str, question: &HoldSource, sources: &HoldSources) {
+    match parameters.get(name).await {
+        Get::Value(value) => match remote::parse(&value) {
+            Some(claim) => sources.answered(question, vec![claim]),
+            None => sources.failed(question, format!("{name} does not begin with an RFC 3339 time")),
+        },
+        Get::Missing => sources.answered(question, Vec::new()),
+        Get::Failed(why) => sources.failed(question, why),
+    }
 }

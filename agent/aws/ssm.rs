@@ -1,37 +1,35 @@
-//! Parameters: type String, tier Standard (or the account's own default would decide what a heartbeat costs).
+//! SSM parameters: type String, tier Standard (otherwise the account's default tier would decide what a heartbeat
+//! costs).
 
 use aws_config::SdkConfig;
 use aws_sdk_ssm::Client;
 use aws_sdk_ssm::error::ProvideErrorMetadata;
 use aws_sdk_ssm::types::{ParameterTier, ParameterType};
+use mc_aws::clients;
+use mc_aws::error_code::{ErrorClass, class, short};
+use mc_idle::report::heartbeat::{PutError, Store};
+use mc_service::error_chain::chain;
 
-use super::clients;
-use super::refusal::short;
-use crate::error::chain;
-use crate::heartbeat::{PutError, Store};
-
-/// SSM in one region.
+/// SSM parameters in one region.
 #[derive(Debug, Clone)]
 pub struct Parameters {
     client: Client,
 }
 
 impl Parameters {
-    /// SSM as configured.
+    /// A client with `config`.
     #[must_use]
     pub fn new(config: &SdkConfig) -> Self {
         Parameters { client: clients::ssm(config) }
     }
 }
 
-/// What comes of reading a parameter.
+/// The result of reading a parameter.
 #[derive(Debug)]
 pub enum Get {
-    /// Its value.
     Value(String),
-    /// There is no such parameter.
     Missing,
-    /// It could not be read; the text says why and, if anything can be done, what to change.
+    /// The reason and, if anything can be done, what to change.
     Failed(String),
 }
 
@@ -41,11 +39,11 @@ impl Parameters {
         match self.client.get_parameter().name(name).send().await {
             Ok(answer) => match answer.parameter.and_then(|parameter| parameter.value) {
                 Some(value) => Get::Value(value),
-                None => Get::Missing,
+                None => Get::Failed(format!("SSM answered without a value for {name}")),
             },
             Err(error) => match error.code() {
                 Some("ParameterNotFound") => Get::Missing,
-                Some(code @ ("AccessDeniedException" | "AccessDenied")) => Get::Failed(format!(
+                Some(code) if class(code) == ErrorClass::NotAllowed => Get::Failed(format!(
                     "SSM answered {code}: allow ssm:GetParameter on {name} in the policy of this instance's role"
                 )),
                 Some(code) => {
@@ -71,15 +69,12 @@ impl Store for Parameters {
     }
 }
 
-/// What SSM's error `code` means for a write to the parameter `name`.
+/// The meaning of SSM's error `code` for a write to the parameter `name`.
 fn by_code(code: &str, message: Option<&str>, name: &str) -> PutError {
-    let throttled = matches!(
-        code,
-        "ThrottlingException" | "Throttling" | "TooManyUpdates" | "TooManyRequestsException" | "RequestLimitExceeded"
-    );
+    let throttled = class(code) == ErrorClass::Throttled;
     let advice = match code {
         _ if throttled => "too many writes; heartbeats slow down".to_owned(),
-        "AccessDeniedException" | "AccessDenied" => {
+        _ if class(code) == ErrorClass::NotAllowed => {
             format!("allow ssm:PutParameter on {name} in the policy of this instance's role")
         }
         "ParameterMaxVersionLimitExceeded" => format!("the oldest version of {name} has a label; remove the label"),

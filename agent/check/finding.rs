@@ -1,47 +1,46 @@
-//! What the checks have found, as lines for a person and as one JSON document for scripts
-//! (its schema: `agent/check/schema.json`). Pure.
+//! Findings of the checks, as lines for a person and as one JSON document for scripts (schema:
+//! `agent/check/schema.json`). Pure.
 
 use std::fmt;
 
 use serde::Serialize;
 
-/// The version of the JSON document's form.
+/// Version of the JSON document.
 pub const VERSION: u8 = 1;
 
-/// What is checked, in this order.
+/// The checks, in the order in which they run.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Check {
-    /// The configuration files.
     Configuration,
-    /// Which instance this is.
     Metadata,
-    /// Credentials of the instance's role.
     Credentials,
-    /// This machine's clock beside AWS's.
+    /// This machine's clock compared with AWS's.
     Clock,
-    /// The permission for the action on the own instance.
+    /// Whether the role may stop this instance.
     Permission,
-    /// That others are out of the role's reach.
+    /// Whether the role is limited to this instance.
     OtherInstances,
-    /// The permission to write the heartbeat.
     Heartbeat,
-    /// The mount.
     Efs,
-    /// A server.
     Listener,
-    /// Where the server runs.
-    Container,
-    /// The port in the server's own configuration.
+    Networks,
+    /// The second witness of a last look.
+    Witness,
+    /// Whether the Java server says who is online.
+    Answer,
+    /// Whether the Bedrock server says who is online.
+    Bedrock,
+    /// The port in the server's own `server.properties`.
     Properties,
-    /// The agent as a service.
+    /// The agent's systemd unit.
     Unit,
-    /// What EC2's stop is to the machine.
+    /// EC2 stops an instance by pressing its ACPI power button.
     PowerButton,
 }
 
 impl Check {
-    /// All of them, in the order of the findings.
-    pub const ALL: [Check; 13] = [
+    /// All checks, in the order of the findings.
+    pub const ALL: [Check; 16] = [
         Check::Configuration,
         Check::Metadata,
         Check::Credentials,
@@ -51,13 +50,16 @@ impl Check {
         Check::Heartbeat,
         Check::Efs,
         Check::Listener,
-        Check::Container,
+        Check::Networks,
+        Check::Witness,
+        Check::Answer,
+        Check::Bedrock,
         Check::Properties,
         Check::Unit,
         Check::PowerButton,
     ];
 
-    /// Its name, in lines and in JSON.
+    /// The name used in lines and in JSON.
     #[must_use]
     pub fn name(self) -> &'static str {
         match self {
@@ -70,7 +72,10 @@ impl Check {
             Check::Heartbeat => "permission to write the heartbeat",
             Check::Efs => "EFS",
             Check::Listener => "listener",
-            Check::Container => "container",
+            Check::Networks => "networks",
+            Check::Witness => "second witness",
+            Check::Answer => "server's answer",
+            Check::Bedrock => "Bedrock",
             Check::Properties => "server.properties",
             Check::Unit => "unit",
             Check::PowerButton => "power button",
@@ -78,53 +83,50 @@ impl Check {
     }
 }
 
-/// What came of a check.
+/// The result of a check.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "kebab-case")]
-pub enum Outcome {
-    /// All is well.
+pub enum CheckResult {
     Ok,
-    /// Nothing is wrong, but somebody should know.
+    /// Nothing is wrong, but the operator should know.
     Note,
-    /// Something has to be changed.
+    /// Something must be changed.
     Failed,
-    /// It could not be asked, or makes no sense on this host.
+    /// Not applicable here, or could not be checked.
     NotRun,
 }
 
-/// What came of one check, and why.
+/// The result of one check, with its explanation.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Finding {
-    /// What was checked.
     pub check: Check,
-    /// What came of it.
-    pub outcome: Outcome,
-    /// What is so and, if it failed, what to do; may be empty.
+    pub outcome: CheckResult,
+    /// The state and, after a failure, what to do; may be empty.
     pub text: String,
 }
 
 impl Finding {
-    /// All is well.
+    /// A check that passed.
     pub fn ok(check: Check, text: impl Into<String>) -> Self {
-        Finding { check, outcome: Outcome::Ok, text: text.into() }
+        Finding { check, outcome: CheckResult::Ok, text: text.into() }
     }
 
-    /// Nothing is wrong, but somebody should know.
+    /// Nothing is wrong, but the operator should know.
     pub fn note(check: Check, text: impl Into<String>) -> Self {
-        Finding { check, outcome: Outcome::Note, text: text.into() }
+        Finding { check, outcome: CheckResult::Note, text: text.into() }
     }
 
-    /// Something has to be changed.
+    /// Something must be changed.
     pub fn failed(check: Check, text: impl Into<String>) -> Self {
-        Finding { check, outcome: Outcome::Failed, text: text.into() }
+        Finding { check, outcome: CheckResult::Failed, text: text.into() }
     }
 
-    /// It could not be asked, or makes no sense here.
+    /// Not applicable here, or could not be checked.
     pub fn not_run(check: Check, text: impl Into<String>) -> Self {
-        Finding { check, outcome: Outcome::NotRun, text: text.into() }
+        Finding { check, outcome: CheckResult::NotRun, text: text.into() }
     }
 
-    /// `Ok` is well, `Err` has failed.
+    /// `Ok` passes, `Err` fails.
     #[must_use]
     pub fn of(check: Check, result: Result<String, String>) -> Self {
         result.map_or_else(|text| Self::failed(check, text), |text| Self::ok(check, text))
@@ -135,22 +137,22 @@ impl fmt::Display for Finding {
     /// The line for a person.
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         let mark = match self.outcome {
-            Outcome::Ok => "ok",
-            Outcome::Note => "note",
-            Outcome::Failed => "FAILED",
-            Outcome::NotRun => "not run",
+            CheckResult::Ok => "ok",
+            CheckResult::Note => "note",
+            CheckResult::Failed => "FAILED",
+            CheckResult::NotRun => "not run",
         };
         write!(formatter, "{mark:7} {}", self.check.name())?;
         if self.text.is_empty() { Ok(()) } else { write!(formatter, ": {}", self.text) }
     }
 }
 
-/// Everything that was found.
+/// All findings of one run.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Findings(Vec<Finding>);
 
 impl Findings {
-    /// Takes one more.
+    /// Adds a finding.
     pub fn push(&mut self, finding: Finding) {
         self.0.push(finding);
     }
@@ -158,7 +160,7 @@ impl Findings {
     /// Whether nothing has failed.
     #[must_use]
     pub fn well(&self) -> bool {
-        !self.0.iter().any(|finding| finding.outcome == Outcome::Failed)
+        !self.0.iter().any(|finding| finding.outcome == CheckResult::Failed)
     }
 
     /// The JSON document.
@@ -173,7 +175,7 @@ impl Findings {
         #[derive(Serialize)]
         struct Entry<'a> {
             name: &'a str,
-            result: Outcome,
+            result: CheckResult,
             text: &'a str,
         }
         let findings = self.0.iter().map(|finding| Entry {
@@ -182,7 +184,7 @@ impl Findings {
             text: &finding.text,
         });
         let document = Document { v: VERSION, well: self.well(), findings: findings.collect() };
-        // Only maps with keys that are not text and failing Serialize impls make this fail.
+        // Fails only for maps with non-string keys and failing Serialize impls; there are none here.
         serde_json::to_string_pretty(&document).unwrap_or_default()
     }
 }

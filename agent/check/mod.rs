@@ -1,53 +1,56 @@
-//! `mc-idle check`: does everything that a stop needs work? One finding for each thing that is checked.
+//! `mc-idle check`: does everything work that a stop needs? One finding per check.
 //!
-//! * [`finding`]: what a finding is, as a line and in JSON.
-//! * [`teller`]: how findings are told.
-//! * [`cloud`]: instance metadata, credentials, clock, permissions.
-//! * [`host`]: EFS, the server and where it runs.
-//! * [`properties`]: the port that the server's own configuration names.
+//! * [`finding`]: findings, as lines and as JSON.
+//! * [`printer`]: prints findings.
+//! * [`host`]: the checks on the host.
+//! * [`mounts`]: what is on EFS, and whether it answers.
+//! * [`sight`]: the server, the networks, the second witness, and the server's answer.
+//! * [`properties`]: the port in the server's own configuration.
 //! * [`system`]: the service and the power button.
 //!
-//! Nothing waits without end: AWS, EFS, systemd and logind may all hang.
+//! Every wait has a time limit: AWS, EFS, systemd and logind may all hang.
 
-pub mod cloud;
 pub mod finding;
 pub mod host;
+pub mod mounts;
+pub mod printer;
 pub mod properties;
+pub mod sight;
 pub mod system;
-pub mod teller;
 
 use std::io::{self, Write};
 use std::path::Path;
 
 use jiff::Timestamp;
 
+use crate::clock::Clock;
 use crate::config::Settings;
 use crate::host::Host;
-use teller::Teller;
+use printer::Printer;
 
-/// What is checked.
+/// What the checks work with.
 #[derive(Debug)]
-pub struct Subject<'a, H> {
-    /// The settings.
+pub struct CheckContext<'a, H> {
     pub settings: &'a Settings,
-    /// The host as the agent sees it.
     pub host: &'a mut H,
-    /// Its folder `/proc`.
+    /// The host's `/proc`.
     pub proc: &'a Path,
-    /// The own program, which also is the helper that may hang in this one's place.
+    /// This program, started as the helper process that may hang.
     pub helper: &'a Path,
-    /// The kernel's id of this boot.
     pub boot_id: String,
-    /// The time, for the heartbeat that is written.
+    /// Monotonic, for ages.
+    pub clock: Clock,
+    /// Wall-clock time, for the test heartbeat.
     pub wall: Timestamp,
 }
 
-/// Checks one thing after the other and tells of each. The configuration is checked by whoever has read it.
+/// Runs the checks on the host and prints each finding. The caller checks the configuration, and the crate of the cloud
+/// checks the cloud.
 ///
 /// # Errors
-/// A finding cannot be told.
-pub async fn run(mut subject: Subject<'_, impl Host>, teller: &mut Teller<impl Write>) -> io::Result<()> {
-    cloud::run(&mut subject, teller).await?;
-    host::run(&mut subject, teller).await?;
-    system::run(teller).await
+/// A finding cannot be written.
+pub async fn run(mut subject: CheckContext<'_, impl Host>, printer: &mut Printer<impl Write>) -> io::Result<()> {
+    let containers = subject.settings.scope.containers;
+    host::run(&mut subject, printer).await?;
+    system::run(containers, printer).await
 }

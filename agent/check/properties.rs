@@ -1,52 +1,50 @@
-//! Does the server's own configuration name a port that is looked at?
+//! Does the server's own configuration name a watched port?
 
 use std::io;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::time::Duration;
 
-use super::Subject;
-use super::finding::{Check, Finding};
+use crate::check::CheckContext;
+use crate::check::finding::{Check, Finding};
 use crate::config::settings::Scope;
-use crate::host::properties::{self, Found, Properties};
-use crate::host::server::{self, Processes, ServerError};
+use crate::host::properties::{self, FoundProperties, ServerProperties};
+use crate::host::server::{self, Processes};
 
-/// Files that are named in one finding; a mount may hold any number of servers.
+/// At most this many files are listed; a mount may hold any number of servers.
 const FILES_MOST: usize = 8;
-/// How long a look through all those folders may take, unless the mount is given even longer for one answer.
+/// Time limit for searching all folders, unless `efs.probe_seconds` is longer.
 const PATIENCE: Duration = Duration::from_secs(10);
 
-/// Looks in the working directory of the server's process and, if it `answers`, on EFS. `listens`: a server does.
-pub async fn check<H>(subject: &Subject<'_, H>, answers: bool, listens: bool) -> Finding {
+/// Searches the working directory of the server's process and the folders `on_efs`. `listens`: whether a server
+/// listens.
+pub async fn check<H>(subject: &CheckContext<'_, H>, on_efs: &[PathBuf], listens: bool) -> Finding {
     let settings = subject.settings;
     let (folders, process) = working_directories(server::processes(subject.proc, &settings.scope));
-    let mount_point = settings.efs().filter(|_| answers).map(|efs| efs.mount_point.as_path());
-    match properties::ask(subject.helper, &folders, mount_point, settings.efs.probe.max(PATIENCE)).await {
-        Ok(found) => weigh(&found, &settings.scope, listens, &Looked { mount_point, process }),
+    match properties::ask(subject.helper, &folders, on_efs, settings.efs.probe.max(PATIENCE)).await {
+        Ok(found) => weigh(&found, &settings.scope, listens, &Looked { on_efs, process }),
         Err(why) => Finding::not_run(Check::Properties, why),
     }
 }
 
-/// Where it was looked.
+/// Where files were searched for.
 #[derive(Debug, Clone, Copy)]
 struct Looked<'a> {
-    mount_point: Option<&'a Path>,
-    process: Process,
+    on_efs: &'a [PathBuf],
+    process: ServerProcess,
 }
 
-/// What became of the server's process.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Process {
+enum ServerProcess {
     /// Its working directory is known.
     Found,
-    /// This user may not look into it.
+    /// This user may not inspect it.
     Hidden,
-    /// There is none.
     None,
 }
 
-/// Only the links are read: the folders may be on EFS.
-fn working_directories(processes: Result<Processes, ServerError>) -> (Vec<PathBuf>, Process) {
-    let Ok(Processes { found, mut hidden }) = processes else { return (Vec::new(), Process::Hidden) };
+/// Reads only the links: the folders themselves may be on an EFS that hangs.
+fn working_directories(processes: io::Result<Processes>) -> (Vec<PathBuf>, ServerProcess) {
+    let Ok(Processes { found, mut hidden }) = processes else { return (Vec::new(), ServerProcess::Hidden) };
     let mut folders = Vec::new();
     for process in found {
         let folder = process.join("cwd");
@@ -56,26 +54,26 @@ fn working_directories(processes: Result<Processes, ServerError>) -> (Vec<PathBu
         }
     }
     let process = match (folders.is_empty(), hidden) {
-        (false, _) => Process::Found,
-        (true, true) => Process::Hidden,
-        (true, false) => Process::None,
+        (false, _) => ServerProcess::Found,
+        (true, true) => ServerProcess::Hidden,
+        (true, false) => ServerProcess::None,
     };
     (folders, process)
 }
 
-fn weigh(found: &Found, scope: &Scope, listens: bool, looked: &Looked<'_>) -> Finding {
+fn weigh(found: &FoundProperties, scope: &Scope, listens: bool, looked: &Looked<'_>) -> Finding {
     let check = Check::Properties;
-    let is_watched = |file: &&Properties| file.port.number().is_some_and(|port| scope.ports.contains(&port));
+    let is_watched = |file: &&ServerProperties| file.port.number().is_some_and(|port| scope.ports.contains(&port));
     let (watched, others): (Vec<_>, Vec<_>) = found.files.iter().partition(is_watched);
     let ports = scope.in_words();
     match (watched.is_empty(), others.is_empty()) {
         (true, true) => Finding::note(check, none(found, looked)),
         (false, true) => Finding::ok(check, list(&watched)),
-        // Perhaps those of servers that do not run; or of one that does, whose players do not count.
+        // The others may belong to servers that are not running, or to one that is and whose players do not count.
         (false, false) => Finding::note(
             check,
             format!(
-                "{}; not watched: {}: if that server is used, add its port to minecraft.ports",
+                "{}; not watched: {}; if that server is in use, add its port to minecraft.ports",
                 list(&watched),
                 list(&others)
             ),
@@ -83,34 +81,34 @@ fn weigh(found: &Found, scope: &Scope, listens: bool, looked: &Looked<'_>) -> Fi
         (true, false) if listens => Finding::note(
             check,
             format!(
-                "{}, but the server that is watched listens on {ports}: right only if that is a proxy",
+                "{}, but the watched server listens on {ports}; this is right only if that one is a proxy",
                 list(&others)
             ),
         ),
         (true, false) => Finding::failed(
             check,
-            format!("{}, but minecraft.ports is {ports}: set it to that of the server", list(&others)),
+            format!("{}, but mc-idle watches {ports}; set minecraft.ports to the server's port", list(&others)),
         ),
     }
 }
 
-fn none(found: &Found, looked: &Looked<'_>) -> String {
+fn none(found: &FoundProperties, looked: &Looked<'_>) -> String {
     let in_process =
-        (looked.process == Process::Found).then(|| "in the working directory of the server's process".to_owned());
-    let on_mount = looked.mount_point.map(|mount_point| format!("at {}", mount_point.display()));
-    let places: Vec<String> = in_process.into_iter().chain(on_mount).collect();
+        (looked.process == ServerProcess::Found).then(|| "in the working directory of the server's process".to_owned());
+    let on_efs = looked.on_efs.iter().map(|folder| format!("at {}", folder.display()));
+    let places: Vec<String> = in_process.into_iter().chain(on_efs).collect();
     let mut texts =
-        vec![if places.is_empty() { "not looked for".to_owned() } else { format!("none {}", places.join(" or ")) }];
+        vec![if places.is_empty() { "not searched for".to_owned() } else { format!("none {}", places.join(" or ")) }];
     match looked.process {
-        Process::Found => {}
-        Process::Hidden => texts.push("only root may look into the server's process".to_owned()),
-        Process::None => texts.push("no server runs whose working directory could be looked in".to_owned()),
+        ServerProcess::Found => {}
+        ServerProcess::Hidden => texts.push("only root can inspect the server's process".to_owned()),
+        ServerProcess::None => texts.push("no server process with a readable working directory".to_owned()),
     }
     texts.extend(found.unreadable.iter().take(FILES_MOST).cloned());
     texts.join("; ")
 }
 
-fn list(files: &[&Properties]) -> String {
+fn list(files: &[&ServerProperties]) -> String {
     let mut texts: Vec<String> =
         files.iter().take(FILES_MOST).map(|file| format!("{} has {}", file.path, file.port)).collect();
     if let more @ 1.. = files.len().saturating_sub(FILES_MOST) {
@@ -122,26 +120,26 @@ fn list(files: &[&Properties]) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::check::finding::Outcome;
+    use crate::check::finding::CheckResult;
     use crate::config::Settings;
     use crate::host::properties::Port;
 
     fn judged(ports: &[u16], listens: bool) -> Finding {
         let scope = Scope { ports: [25565, 25566].into(), ..Settings::default().scope };
-        let file = |port: &u16| Properties { path: format!("/{port}"), port: Port::Number(*port) };
-        let found = Found { files: ports.iter().map(file).collect(), unreadable: Vec::new() };
-        weigh(&found, &scope, listens, &Looked { mount_point: Some(Path::new("/mnt/efs")), process: Process::Found })
+        let file = |port: &u16| ServerProperties { path: format!("/{port}"), port: Port::Number(*port) };
+        let found = FoundProperties { files: ports.iter().map(file).collect(), unreadable: Vec::new() };
+        weigh(&found, &scope, listens, &Looked { on_efs: &["/mnt/efs".into()], process: ServerProcess::Found })
     }
 
     #[test]
     fn only_a_port_that_nobody_listens_on_is_a_fault() {
         for (ports, listens, outcome) in [
-            (&[][..], false, Outcome::Note),
-            (&[25565], true, Outcome::Ok),
-            (&[25565, 25566], false, Outcome::Ok),
-            (&[25565, 25570], true, Outcome::Note),
-            (&[25570], true, Outcome::Note),
-            (&[25570], false, Outcome::Failed),
+            (&[][..], false, CheckResult::Note),
+            (&[25565], true, CheckResult::Ok),
+            (&[25565, 25566], false, CheckResult::Ok),
+            (&[25565, 25570], true, CheckResult::Note),
+            (&[25570], true, CheckResult::Note),
+            (&[25570], false, CheckResult::Failed),
         ] {
             assert_eq!(judged(ports, listens).outcome, outcome, "{ports:?}, {listens}");
         }

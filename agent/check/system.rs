@@ -1,51 +1,54 @@
-//! What systemd and logind say: does the agent come back after a boot, and does the machine follow EC2's stop?
+//! Checks of systemd and logind: does the agent start at boot, and does the machine react to EC2's stop?
 //!
-//! EC2 stops an instance by pressing its ACPI power button, and pulls the plug some minutes later. So logind must power the
-//! machine off at that button, or the server has no time to save its world.
+//! EC2 stops an instance by pressing its ACPI power button, and cuts the power some minutes later. If logind does not
+//! power the machine off at the button, the server has no time to save its world.
 
 use std::io::{self, Write};
 use std::path::Path;
 
+use mc_service::error_chain::chain;
 use tokio::time;
 use zbus::{Connection, Error, OwnedObjectPath, Result, fdo};
 
-use super::finding::{Check, Finding};
-use super::teller::Teller;
 use crate::bus::{self, Object, PATIENCE};
-use crate::error::chain;
-use crate::logind::{self, PowerButton};
+use crate::check::finding::{Check, Finding};
+use crate::check::printer::Printer;
+use crate::holds::logind::{self, PowerButton};
 
-/// The service.
 const UNIT: &str = "mc-idle.service";
 const SYSTEMD: &str = "org.freedesktop.systemd1";
 const MANAGER: Object<'_> =
     Object { service: SYSTEMD, path: "/org/freedesktop/systemd1", interface: "org.freedesktop.systemd1.Manager" };
-/// What logind is to do at the power button (logind.conf(5)).
+const SERVICE: &str = "org.freedesktop.systemd1.Service";
+/// Settings that hide other processes, and thus their networks, from a service; and their defaults (systemd.exec(5)).
+const HIDING: [(&str, &str); 3] = [("ProtectProc", "default"), ("ProcSubset", "all"), ("PrivatePIDs", "no")];
+/// The value that `HandlePowerKey=` needs (logind.conf(5)).
 const POWEROFF: &str = "poweroff";
 
-/// Tells everything that systemd has to say.
+/// Runs the checks of systemd and logind, and prints their findings. With `containers` the agent must see the networks
+/// of other processes.
 ///
 /// # Errors
-/// A finding cannot be told.
-pub async fn run(teller: &mut Teller<impl Write>) -> io::Result<()> {
-    // As sd_booted(3) finds out.
+/// A finding cannot be written.
+pub async fn run(containers: bool, printer: &mut Printer<impl Write>) -> io::Result<()> {
+    // The test of sd_booted(3).
     if !Path::new("/run/systemd/system").exists() {
-        teller.tell(Finding::not_run(Check::Unit, "not here: systemd does not run this machine"))?;
-        return teller.tell(Finding::not_run(Check::PowerButton, "not here: logind does not run without systemd"));
+        printer.tell(Finding::not_run(Check::Unit, "this machine does not run systemd"))?;
+        return printer.tell(Finding::not_run(Check::PowerButton, "this machine does not run systemd or logind"));
     }
     let bus = if bus::is_there() {
         in_time(Connection::system()).await
     } else {
-        Err(Error::Failure("there is no D-Bus; install dbus".to_owned()))
+        Err(Error::Failure("no D-Bus; install dbus".to_owned()))
     };
     match bus {
         Ok(bus) => {
-            teller.tell(unit(in_time(ask_unit(&bus)).await))?;
-            teller.tell(power_button(in_time(logind::power_button(&bus)).await))
+            printer.tell(unit(in_time(ask_unit(&bus)).await, containers))?;
+            printer.tell(power_button(in_time(logind::power_button(&bus)).await))
         }
         Err(error) => {
-            teller.tell(Finding::not_run(Check::Unit, format!("systemd cannot be asked: {}", chain(&error))))?;
-            teller.tell(power_button(Err(error)))
+            printer.tell(Finding::not_run(Check::Unit, format!("cannot query systemd: {}", chain(&error))))?;
+            printer.tell(power_button(Err(error)))
         }
     }
 }
@@ -54,14 +57,17 @@ async fn in_time<T>(answer: impl Future<Output = Result<T>>) -> Result<T> {
     time::timeout(PATIENCE, answer).await.unwrap_or_else(|_| Err(Error::Failure("no answer".to_owned())))
 }
 
-/// What systemd knows of the unit.
+/// The unit as systemd knows it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 enum Unit {
     Missing,
-    /// What `systemctl is-enabled` and `systemctl is-active` say.
     Installed {
+        /// As `systemctl is-enabled` shows it.
         enabled: String,
+        /// As `systemctl is-active` shows it.
         active: String,
+        /// Settings that hide other processes from it.
+        hiding: Vec<String>,
     },
 }
 
@@ -74,28 +80,43 @@ async fn ask_unit(bus: &Connection) -> Result<Unit> {
     let path: OwnedObjectPath = bus::call(bus, MANAGER, "LoadUnit", &(UNIT,)).await?;
     let loaded = Object { service: SYSTEMD, path: path.as_str(), interface: "org.freedesktop.systemd1.Unit" };
     let active = bus::property(bus, loaded, "ActiveState").await?.ok_or(Error::InvalidReply)?;
-    Ok(Unit::Installed { enabled, active })
+    let service = Object { interface: SERVICE, ..loaded };
+    let mut hiding = Vec::new();
+    for (name, default) in HIDING {
+        // A systemd too old for a setting does not have the property.
+        let value: Option<String> = bus::property(bus, service, name).await?;
+        hiding.extend(value.filter(|value| value != default).map(|value| format!("{name}={value}")));
+    }
+    Ok(Unit::Installed { enabled, active, hiding })
 }
 
-fn unit(unit: Result<Unit>) -> Finding {
+fn unit(unit: Result<Unit>, containers: bool) -> Finding {
     let check = Check::Unit;
     match unit {
-        Err(error) => Finding::failed(check, format!("systemd does not tell of {UNIT}: {}", chain(&error))),
+        Err(error) => Finding::failed(check, format!("cannot query systemd about {UNIT}: {}", chain(&error))),
         Ok(Unit::Missing) => Finding::failed(check, format!("{UNIT} is not installed; install it, then enable it")),
-        Ok(Unit::Installed { enabled, active }) => match (enabled.as_str(), active.as_str()) {
+        Ok(Unit::Installed { hiding, .. }) if containers && !hiding.is_empty() => Finding::failed(
+            check,
+            format!(
+                "{UNIT} has {}, so the agent cannot see the networks of containers; remove that from the unit, or set \
+                 minecraft.containers = false if the server runs on the host itself",
+                hiding.join(" and ")
+            ),
+        ),
+        Ok(Unit::Installed { enabled, active, .. }) => match (enabled.as_str(), active.as_str()) {
             ("enabled", "failed") => {
-                Finding::failed(check, format!("{UNIT} is enabled, but has failed; systemctl status mc-idle says why"))
+                Finding::failed(check, format!("{UNIT} is enabled, but has failed; see systemctl status mc-idle"))
             }
             ("enabled", "inactive") => {
-                Finding::note(check, format!("{UNIT} is enabled, but does not run; systemctl start mc-idle"))
+                Finding::note(check, format!("{UNIT} is enabled, but not running; run systemctl start mc-idle"))
             }
-            ("enabled", _) => Finding::ok(check, format!("{UNIT} is enabled, and {active}")),
+            ("enabled", _) => Finding::ok(check, format!("{UNIT} is enabled and {active}")),
             ("masked" | "masked-runtime", _) => {
-                Finding::failed(check, format!("{UNIT} is {enabled}; systemctl unmask mc-idle, then enable it"))
+                Finding::failed(check, format!("{UNIT} is {enabled}; run systemctl unmask mc-idle, then enable it"))
             }
             _ => Finding::failed(
                 check,
-                format!("{UNIT} is {enabled}, and so not started by the next boot; systemctl enable --now mc-idle"),
+                format!("{UNIT} is {enabled}, so it does not start at boot; run systemctl enable --now mc-idle"),
             ),
         },
     }
@@ -107,7 +128,7 @@ fn power_button(button: Result<PowerButton>) -> Finding {
         Err(error) => Finding::failed(
             check,
             format!(
-                "logind, which has to power the machine off when EC2 presses its power button, cannot be asked: {}; \
+                "cannot query logind, which must power the machine off when EC2 presses its power button: {}; \
                  install and start systemd-logind",
                 chain(&error)
             ),
@@ -116,12 +137,12 @@ fn power_button(button: Result<PowerButton>) -> Finding {
             check,
             format!(
                 "logind does not power the machine off when EC2 presses its power button: HandlePowerKey is {action:?}; \
-                 set HandlePowerKey=poweroff in /etc/systemd/logind.conf, then systemctl restart systemd-logind"
+                 set HandlePowerKey=poweroff in /etc/systemd/logind.conf, then run systemctl restart systemd-logind"
             ),
         ),
         Ok(PowerButton { blocked_by, .. }) if !blocked_by.is_empty() => Finding::failed(
             check,
-            format!("logind is kept from following it by an inhibitor lock: {}; end that", blocked_by.join(", ")),
+            format!("an inhibitor lock keeps logind from reacting to it: {}; release it", blocked_by.join(", ")),
         ),
         Ok(_) => Finding::ok(check, "logind powers the machine off when EC2 presses it"),
     }

@@ -1,12 +1,13 @@
-//! The configuration: text files in, valid [`Settings`] out, once, at the edge.
+//! The configuration of mc-idle.
 //!
-//! * [`settings`]: the valid types that the rest of the agent works with.
-//! * [`keys`]: every key with its default, what is allowed, and how it is set.
-//! * [`files`]: which files are read, in which order, and what is said of a wrong one.
+//! * [`settings`]: the validated types that the rest of the agent works with.
+//! * [`keys`]: every key with its default and allowed values.
+//! * [`mod@load`]: reads the files.
 
-pub mod files;
 pub mod keys;
+pub mod load;
 pub mod settings;
 
-pub use files::{ConfigError, load};
+pub use load::load;
+pub use mc_service::config::ConfigError;
 pub use settings::Settings;

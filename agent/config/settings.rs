@@ -1,4 +1,4 @@
-//! Valid settings.
+//! Validated settings.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::{IpAddr, SocketAddr};
@@ -6,66 +6,44 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use ipnet::IpNet;
+use mc_idle_rule::{Patience, RuleSettings, Windows};
 
-use crate::idle::{Patience, Terms};
+use crate::cloud::StopAction;
 
-/// What EC2 is asked for when the machine is empty.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum StopAction {
-    /// `StopInstances`.
-    Stop,
-    /// `StopInstances` with `Hibernate`.
-    Hibernate,
-    /// `TerminateInstances`.
-    Terminate,
-}
-
-impl StopAction {
-    /// The IAM action that allows it.
-    #[must_use]
-    pub fn permission(self) -> &'static str {
-        match self {
-            StopAction::Stop | StopAction::Hibernate => "ec2:StopInstances",
-            StopAction::Terminate => "ec2:TerminateInstances",
-        }
-    }
-
-    /// The word for it in a sentence: "asked EC2 to ... this instance".
-    #[must_use]
-    pub fn verb(self) -> &'static str {
-        match self {
-            StopAction::Stop => "stop",
-            StopAction::Hibernate => "hibernate",
-            StopAction::Terminate => "terminate",
-        }
-    }
-}
-
-/// Which sockets are looked at.
+/// Which sockets to look at.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Scope {
-    /// The ports that the server listens on; never empty.
+    /// Never empty.
     pub ports: BTreeSet<u16>,
-    /// Peers that do not count.
     pub ignore_peers: Vec<IpNet>,
-    /// Whether the players of containers count.
+    /// Whether to look at networks other than the host's.
     pub containers: bool,
+    /// UDP; may be empty.
+    pub bedrock_ports: BTreeSet<u16>,
+}
+
+/// Whether and how often to ask the servers who is online.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct AskSettings {
+    pub enabled: bool,
+    /// The time between two questions to the same server.
+    pub interval: Duration,
 }
 
 impl Scope {
-    /// Whether a row with this local address is about a Minecraft port.
+    /// Whether `local` is on a Minecraft port.
     #[must_use]
     pub fn covers(&self, local: SocketAddr) -> bool {
         self.ports.contains(&local.port())
     }
 
-    /// Whether this peer does not count. `peer` is canonical: not IPv4-mapped.
+    /// Whether `peer` never counts. It must be canonical: not IPv4-mapped.
     #[must_use]
     pub fn ignores(&self, peer: IpAddr) -> bool {
         self.ignore_peers.iter().any(|net| net.contains(&peer))
     }
 
-    /// The ports as a person writes them: "port 25565", "ports 25565 and 25566".
+    /// The ports in a sentence: "port 25565", "ports 25565 and 25566".
     #[must_use]
     pub fn in_words(&self) -> String {
         let ports: Vec<String> = self.ports.iter().map(u16::to_string).collect();
@@ -77,21 +55,31 @@ impl Scope {
     }
 }
 
-/// The mount that the world lives on.
+/// Where EFS is.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum MountPoint {
+    /// Nothing is on EFS.
+    Nowhere,
+    /// Wherever `/etc/fstab` mounts NFS at boot, and wherever NFS is mounted.
+    Auto,
+    /// A mount, a folder on one, or a symbolic link to either. Absolute, without `.`, `..`, NUL or a trailing slash.
+    At(PathBuf),
+}
+
+/// The mount that the world is on.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct EfsSettings {
-    /// Absolute, without a trailing slash.
-    pub mount_point: PathBuf,
-    /// How long the mount may take to answer.
+    pub mount_point: MountPoint,
+    /// How long a mount may take to answer.
     pub probe: Duration,
 }
 
-/// A parameter name that may hold `{instance_id}`.
+/// The name of an SSM parameter; may contain `{instance_id}`.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ParameterName(pub(super) String);
 
 impl ParameterName {
-    /// The name with `{instance_id}` in it.
+    /// The name with `{instance_id}` not replaced.
     #[must_use]
     pub fn as_written(&self) -> &str {
         &self.0
@@ -104,74 +92,65 @@ impl ParameterName {
     }
 }
 
-/// What is written to SSM.
+/// What to write to SSM.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct HeartbeatSettings {
-    /// Where the heartbeat goes; `None`: nowhere.
+    /// `None`: no heartbeat.
     pub parameter: Option<ParameterName>,
-    /// Where the own instance id goes at start; `None`: nowhere.
+    /// The parameter to write the instance id to at start; `None`: none.
     pub instance_id_parameter: Option<ParameterName>,
     /// The time between two heartbeats while nothing changes.
     pub interval: Duration,
+    /// Whether to include the names of players.
+    pub names: bool,
 }
 
-/// Who may hold the instance beside `mc-idle hold` and inhibitor locks.
+/// The optional sources of holds; `mc-idle hold` and inhibitor locks always count.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct HoldSettings {
-    /// Whether a logged-in SSH session holds.
+    /// Whether a logged-in SSH session holds the instance.
     pub ssh_sessions: bool,
-    /// The parameter of a remote hold; `None`: none.
+    /// The parameter of the remote hold; `None`: none.
     pub parameter: Option<ParameterName>,
 }
 
-/// Who this instance is, as far as the operator says; the rest comes from instance metadata.
+/// The configured identity of this instance. `None`: from instance metadata.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct AwsSettings {
-    /// The region.
+    /// Before instance metadata comes `AWS_REGION`.
     pub region: Option<String>,
-    /// The own instance id.
     pub instance_id: Option<String>,
 }
 
-/// All settings, valid.
+/// All settings, validated.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Settings {
     /// How long a server may stay empty.
     pub idle_window: Duration,
-    /// How long a machine may run without a server.
+    /// How long the machine may run without a server.
     pub no_server_window: Duration,
-    /// The time between two samples.
     pub sample_interval: Duration,
-    /// What EC2 is asked for.
+    /// How long in total a due stop waits for connections that do not become players.
+    pub joining_patience: Duration,
     pub action: StopAction,
-    /// Which sockets are looked at.
+    pub ask: AskSettings,
     pub scope: Scope,
     /// The age at which a connection counts as a player.
     pub min_connection: Duration,
-    /// The mount that the world lives on.
     pub efs: EfsSettings,
-    /// How long a due stop may wait for EFS.
+    /// How long a due stop waits for EFS.
     pub efs_patience: Duration,
-    /// What is written to SSM.
     pub heartbeat: HeartbeatSettings,
-    /// Who may hold the instance.
     pub hold: HoldSettings,
-    /// The file that gets the metrics; `None`: none.
+    /// `None`: no metrics.
     pub metrics_textfile: Option<PathBuf>,
-    /// Who this instance is.
     pub aws: AwsSettings,
-    /// The value of each key as it was written, or its default: to tell what a reload changes.
+    /// Each key's value as written, or its default, to list what a reload changes.
     pub written: BTreeMap<&'static str, String>,
 }
 
 impl Settings {
-    /// The mount to watch; `None` if nothing is on EFS.
-    #[must_use]
-    pub fn efs(&self) -> Option<&EfsSettings> {
-        (!self.efs.mount_point.as_os_str().is_empty()).then_some(&self.efs)
-    }
-
-    /// What `other` has changed, key by key: "idle_minutes: 15 -> 30".
+    /// The keys that `other` changes: "idle_minutes: 15 -> 30".
     #[must_use]
     pub fn changes_to(&self, other: &Settings) -> Vec<String> {
         let names: BTreeSet<_> = self.written.keys().chain(other.written.keys()).collect();
@@ -187,14 +166,15 @@ impl Settings {
             .collect()
     }
 
-    /// The terms that the rule works with.
+    /// The settings of the rule.
     #[must_use]
-    pub fn terms(&self) -> Terms {
-        Terms {
-            idle_window: self.idle_window,
-            no_server_window: self.no_server_window,
+    pub fn rule_settings(&self) -> RuleSettings {
+        RuleSettings {
+            windows: Windows { idle: self.idle_window, no_server: self.no_server_window },
             interval: self.sample_interval,
             min_connection: self.min_connection,
+            joining_patience: self.joining_patience,
+            ports: self.scope.ports.clone(),
             efs_patience: match self.action {
                 StopAction::Terminate => Patience::WithoutEnd,
                 StopAction::Stop | StopAction::Hibernate => Patience::AtMost(self.efs_patience),

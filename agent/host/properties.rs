@@ -1,7 +1,7 @@
-//! `server.properties`: which port does the server's own configuration name?
+//! `server.properties`: finds the port that the server's own configuration names.
 //!
-//! The file may lie on EFS, and whoever opens it there may hang. So a helper process looks for it, as one does that asks
-//! the mount ([`super::probe`]), and is killed at its deadline.
+//! The file may be on EFS, where opening it may hang. So a helper process looks for it, like the one that probes mounts
+//! ([`super::mounts::probe`]), and is killed at its deadline.
 
 use std::collections::BTreeSet;
 use std::fmt;
@@ -12,21 +12,20 @@ use std::path::{Path, PathBuf};
 use std::process::{ExitCode, Stdio};
 use std::time::Duration;
 
+use mc_service::error_chain::chain;
 use serde::{Deserialize, Serialize};
 use tokio::process::Command;
 use tokio::time;
 
-use crate::error::chain;
-
-/// The hidden subcommand that the helper is started with.
+/// The hidden subcommand that starts the helper.
 pub const HELPER: &str = "probe-properties";
 
 const NAME: &str = "server.properties";
 /// The port of a server whose file names none.
 const DEFAULT_PORT: u16 = 25565;
-/// A server writes about 2 KiB.
+/// In bytes; a server writes about 2 KiB.
 const FILE_LONGEST: u64 = 1 << 16;
-/// No folder is looked through any further: on EFS each entry costs milliseconds.
+/// How many entries of a folder are looked at: on EFS each one costs milliseconds.
 const ENTRIES_MOST: usize = 200;
 
 /// The port that a file names.
@@ -34,14 +33,14 @@ const ENTRIES_MOST: usize = 200;
 pub enum Port {
     /// `server-port`.
     Number(u16),
-    /// None, so the server takes 25565.
+    /// None is named, so the server uses 25565.
     Default,
-    /// Something that is no port.
+    /// Something that is not a port.
     NoPort(String),
 }
 
 impl Port {
-    /// The port that the server listens on, if that can be told.
+    /// The port that the server listens on, if known.
     #[must_use]
     pub fn number(&self) -> Option<u16> {
         match self {
@@ -57,30 +56,28 @@ impl fmt::Display for Port {
         match self {
             Port::Number(port) => write!(formatter, "server-port {port}"),
             Port::Default => write!(formatter, "no server-port, which means {DEFAULT_PORT}"),
-            Port::NoPort(text) => write!(formatter, "server-port {text:?}, which is no port"),
+            Port::NoPort(text) => write!(formatter, "server-port {text:?}, which is not a port"),
         }
     }
 }
 
 /// One `server.properties`.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Properties {
-    /// Where it is, for people.
+pub struct ServerProperties {
+    /// For display.
     pub path: String,
-    /// What it names.
     pub port: Port,
 }
 
 /// What the helper has found.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
-pub struct Found {
-    /// The files.
-    pub files: Vec<Properties>,
-    /// Places where one may be that could not be read, and why not.
+pub struct FoundProperties {
+    pub files: Vec<ServerProperties>,
+    /// Places where one may be but that could not be read, with the reason.
     pub unreadable: Vec<String>,
 }
 
-/// What `text` (java.util.Properties) names as `server-port`. Of several the last one counts.
+/// The `server-port` in `text` (java.util.Properties). If there are several, the last one counts.
 #[must_use]
 pub fn port(text: &str) -> Port {
     match text.lines().filter_map(pair).rfind(|(key, _)| *key == "server-port") {
@@ -103,25 +100,25 @@ fn pair(line: &str) -> Option<(&str, &str)> {
     Some((key, rest.strip_prefix(['=', ':']).unwrap_or(rest).trim()))
 }
 
-/// Has the helper look in `folders`, and in those up to one level below `mount_point` and its folder `minecraft`.
+/// Has the helper look in `folders`, and up to one level below each of `mount_points` and its folder `minecraft`.
 ///
 /// # Errors
-/// What came instead of an answer within `deadline`.
+/// Why there was no answer within `deadline`.
 pub async fn ask(
     helper: &Path,
     folders: &[PathBuf],
-    mount_point: Option<&Path>,
+    mount_points: &[PathBuf],
     deadline: Duration,
-) -> Result<Found, String> {
+) -> Result<FoundProperties, String> {
     let mut command = Command::new(helper);
     command.arg(HELPER);
-    if let Some(mount_point) = mount_point {
+    for mount_point in mount_points {
         command.arg("--below").arg(mount_point);
     }
     let looking = command
         .args(folders)
         .env_clear()
-        // Not a folder of the mount: that would keep it busy.
+        // A working directory on the mount would keep it busy.
         .current_dir("/")
         .stdin(Stdio::null())
         .stderr(Stdio::null())
@@ -129,35 +126,35 @@ pub async fn ask(
         .output();
     match time::timeout(deadline, looking).await {
         Err(_) => Err(format!("no answer within {:.1} s", deadline.as_secs_f64())),
-        Ok(Err(error)) => Err(format!("cannot start the helper that looks for it: {error}")),
+        Ok(Err(error)) => Err(format!("cannot start the helper process: {error}")),
         Ok(Ok(output)) => serde_json::from_slice(&output.stdout)
-            .map_err(|error| format!("the helper that looks for it ended with {}: {}", output.status, chain(&error))),
+            .map_err(|error| format!("the helper process ended with {}: {}", output.status, chain(&error))),
     }
 }
 
-/// The helper itself: writes what it has found to `out`, as JSON.
+/// The helper itself: writes what it has found to `out` as JSON.
 #[must_use]
-pub fn helper(folders: &[PathBuf], mount_point: Option<&Path>, out: impl io::Write) -> ExitCode {
-    match serde_json::to_writer(out, &look(folders, mount_point)) {
+pub fn helper(folders: &[PathBuf], mount_points: &[PathBuf], out: impl io::Write) -> ExitCode {
+    match serde_json::to_writer(out, &look(folders, mount_points)) {
         Ok(()) => ExitCode::SUCCESS,
         Err(_) => ExitCode::FAILURE,
     }
 }
 
-fn look(folders: &[PathBuf], mount_point: Option<&Path>) -> Found {
-    let mut found = Found::default();
+fn look(folders: &[PathBuf], mount_points: &[PathBuf]) -> FoundProperties {
+    let mut found = FoundProperties::default();
     let mut seen = BTreeSet::new();
     let mut all = folders.to_vec();
-    if let Some(mount_point) = mount_point {
-        all.push(mount_point.to_owned());
+    for mount_point in mount_points {
+        all.push(mount_point.clone());
         all.extend(entries(mount_point, &mut found));
         all.extend(entries(&mount_point.join("minecraft"), &mut found));
     }
     for folder in all {
         let shown = shown(&folder);
         match read(&folder.join(NAME)) {
-            // The same file may be reached by several ways.
-            Ok((id, text)) if seen.insert(id) => found.files.push(Properties { path: shown, port: port(&text) }),
+            // The same file may be reachable in several ways.
+            Ok((id, text)) if seen.insert(id) => found.files.push(ServerProperties { path: shown, port: port(&text) }),
             Err(error) if !is_absence(&error) => found.unreadable.push(format!("{shown}: {error}")),
             _ => {}
         }
@@ -165,8 +162,8 @@ fn look(folders: &[PathBuf], mount_point: Option<&Path>) -> Found {
     found
 }
 
-/// In order of their names. A folder that is not there has none.
-fn entries(folder: &Path, found: &mut Found) -> Vec<PathBuf> {
+/// Sorted by name. A folder that does not exist has none.
+fn entries(folder: &Path, found: &mut FoundProperties) -> Vec<PathBuf> {
     let mut entries: Vec<PathBuf> = match folder.read_dir() {
         Ok(entries) => entries.take(ENTRIES_MOST).filter_map(|entry| Some(entry.ok()?.path())).collect(),
         Err(error) => {
@@ -188,7 +185,7 @@ fn read(path: &Path) -> io::Result<((u64, u64), String)> {
     Ok(((metadata.dev(), metadata.ino()), String::from_utf8_lossy(&bytes).into_owned()))
 }
 
-/// The working directory of a process (`/proc/PID/cwd`) by its own name.
+/// The working directory of a process (`/proc/PID/cwd`) by its real name.
 fn shown(folder: &Path) -> String {
     match std::fs::read_link(folder) {
         Ok(target) if folder.ends_with("cwd") => target.join(NAME).display().to_string(),
@@ -237,14 +234,15 @@ mod tests {
         write("world", 3);
         write("world/deep", 4);
         std::fs::write(mount.join("minecraft/file"), "").unwrap();
-        let ports = |found: &Found| found.files.iter().map(|file| file.port.number()).collect::<Vec<_>>();
-        let found = look(&[], Some(mount));
+        let ports = |found: &FoundProperties| found.files.iter().map(|file| file.port.number()).collect::<Vec<_>>();
+        let below = [mount.to_owned()];
+        let found = look(&[], &below);
         assert_eq!((ports(&found), found.unreadable.len()), (vec![Some(3), Some(1)], 0));
-        // By its process and on the mount.
-        let found = look(&[mount.join("minecraft/one")], Some(mount));
+        // Found through its process and on the mount.
+        let found = look(&[mount.join("minecraft/one")], &below);
         assert_eq!(ports(&found), [Some(1), Some(3)]);
         assert_eq!(found.files[0].path, mount.join("minecraft/one").join(NAME).display().to_string());
-        assert_eq!(look(&[mount.join("nowhere")], Some(&mount.join("nowhere"))), Found::default());
+        assert_eq!(look(&[mount.join("nowhere")], &[mount.join("nowhere")]), FoundProperties::default());
     }
 
     proptest! {

@@ -1,5 +1,4 @@
-//! The server itself: does it run on the host or in a container, and which processes are its own? Only for `mc-idle check`:
-//! the rule goes by sockets alone.
+//! Finds the processes of the server. Only for `mc-idle check`: the rule goes by sockets alone.
 
 use std::collections::BTreeSet;
 use std::io;
@@ -7,53 +6,33 @@ use std::path::{Path, PathBuf};
 
 use procfs::net::{TcpNetEntry, TcpState};
 
-use super::containers::{self, ContainersError};
-use super::published::{self, Place};
-use super::tables::{self, TableError};
 use crate::config::settings::Scope;
-
-/// Why it is not known where the server is.
-#[derive(Debug, thiserror::Error)]
-pub enum ServerError {
-    /// The host's own sockets are unknown.
-    #[error(transparent)]
-    Tables(#[from] TableError),
-    /// Nobody knows what is in the containers.
-    #[error(transparent)]
-    Containers(#[from] ContainersError),
-}
-
-/// Where servers listen on the Minecraft ports. `proc` is the folder `/proc`.
-///
-/// # Errors
-/// Whatever keeps sockets from being seen.
-pub fn place(proc: &Path, scope: &Scope) -> Result<Place, ServerError> {
-    let host = tables::read(&proc.join("self/net"), scope)?;
-    Ok(published::place(&host, &containers::look(proc, scope)?))
-}
+use crate::host::processes;
+use crate::host::sockets::tables;
 
 /// The processes that listen on the Minecraft ports.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Processes {
     /// Their folders in `/proc`.
     pub found: Vec<PathBuf>,
-    /// Some processes may not be looked into by this user.
+    /// This user may not inspect some processes.
     pub hidden: bool,
 }
 
-/// Looks for the processes that listen on the Minecraft ports, on the host or in a container. Nothing is opened that a
-/// hung file system could keep waiting: of open files only the names of links in `/proc` are read (proc(5)).
+/// Finds the processes that listen on the Minecraft ports, on the host or in a container. Opens nothing that could hang
+/// with a file system: of open files only the link names in `/proc` are read (proc(5)).
 ///
 /// # Errors
-/// Whatever keeps sockets or processes from being seen.
-pub fn processes(proc: &Path, scope: &Scope) -> Result<Processes, ServerError> {
-    let all = containers::processes(proc)?;
+/// Why sockets or processes cannot be seen.
+pub fn processes(proc: &Path, scope: &Scope) -> io::Result<Processes> {
+    let mut all = processes::list(proc)?;
+    all.sort_unstable();
     let wanted = listeners(proc, &all, scope)?;
     let mut processes = Processes::default();
     if wanted.is_empty() {
         return Ok(processes);
     }
-    for process in all {
+    for (_, process) in all {
         match has_open(&process, &wanted) {
             Ok(true) => processes.found.push(process),
             Ok(false) => {}
@@ -63,8 +42,8 @@ pub fn processes(proc: &Path, scope: &Scope) -> Result<Processes, ServerError> {
     Ok(processes)
 }
 
-/// The sockets that listen on the Minecraft ports, as `/proc/PID/fd` names them.
-fn listeners(proc: &Path, processes: &[PathBuf], scope: &Scope) -> Result<BTreeSet<PathBuf>, ServerError> {
+/// The sockets that listen on the Minecraft ports, named as in `/proc/PID/fd`.
+fn listeners(proc: &Path, processes: &[(u32, PathBuf)], scope: &Scope) -> io::Result<BTreeSet<PathBuf>> {
     let mut sockets = BTreeSet::new();
     let mut read = |net: &Path| {
         tables::read_rows(net, |row: &TcpNetEntry| {
@@ -73,16 +52,15 @@ fn listeners(proc: &Path, processes: &[PathBuf], scope: &Scope) -> Result<BTreeS
             }
         })
     };
-    read(&proc.join("self/net"))?;
-    let mut done: BTreeSet<u64> = containers::namespace(&proc.join("self"))?.into_iter().collect();
-    for process in processes {
-        if let Some(namespace) = containers::namespace(process)?
-            && !done.contains(&namespace)
-            && containers::in_a_container(process)? == Some(true)
-            // The process may have ended.
+    read(&proc.join("self/net")).map_err(io::Error::other)?;
+    let mut done = BTreeSet::from([processes::network(&proc.join("self"))?]);
+    for (_, process) in processes {
+        // A process that has exited, or whose tables cannot be read, is skipped.
+        if let Ok(network) = processes::network(process)
+            && !done.contains(&network)
             && read(&process.join("net")).is_ok()
         {
-            done.insert(namespace);
+            done.insert(network);
         }
     }
     Ok(sockets)
@@ -90,7 +68,7 @@ fn listeners(proc: &Path, processes: &[PathBuf], scope: &Scope) -> Result<BTreeS
 
 fn has_open(process: &Path, wanted: &BTreeSet<PathBuf>) -> io::Result<bool> {
     for entry in process.join("fd").read_dir()? {
-        // It may be closed by now.
+        // It may have been closed meanwhile.
         if std::fs::read_link(entry?.path()).is_ok_and(|target| wanted.contains(&target)) {
             return Ok(true);
         }

@@ -1,12 +1,12 @@
 #!/bin/bash
-# Makes the .deb and the .rpm of a binary that is built already; `make packages` builds it and calls this.
+# Packages an existing binary as .deb and .rpm; `make packages` builds it and calls this.
 # Usage: build.sh BINARY FOLDER [TARGET]
 #   FOLDER: where the packages go.
-#   TARGET: the Rust target of the binary if it is not of this machine, such as aarch64-unknown-linux-gnu.
-# In the environment: PACKAGE_VERSION takes the place of the version in Cargo.toml; FAST=1 compresses less.
+#   TARGET: the Rust target of the binary if it is not this machine's, such as aarch64-unknown-linux-gnu.
+# Environment: PACKAGE_VERSION overrides the version in Cargo.toml; FAST=1 compresses less.
 set -euo pipefail
 
-# Amazon Linux 2023 has this glibc, and everything else that mc-idle is for has a newer one. The packages ask for it too
+# Amazon Linux 2023 has this glibc; the other supported distributions have newer ones. The packages depend on it too
 # (Cargo.toml).
 glibc=2.34
 libraries='ld-linux-x86-64.so.2 ld-linux-aarch64.so.1 libc.so.6 libgcc_s.so.1 libm.so.6'
@@ -22,7 +22,7 @@ stage=$(mktemp -d "$folder/.stage.XXXXXX")
 trap 'rm -rf "$stage"' EXIT
 staged=$stage/${target:+$target/}release/mc-idle
 install -Dm755 "$binary" "$staged"
-# A release build is stripped already, with a tool that knows its architecture.
+# A release build is already stripped, by a tool that knows its architecture.
 if [[ $(readelf --wide --sections "$staged") == *.symtab* ]]; then
     strip "$staged"
 fi
@@ -33,17 +33,17 @@ if [ -z "$newest" ]; then
     exit 1
 fi
 if [ "$(printf '%s\n' "GLIBC_$glibc" "$newest" | sort -V | tail -n 1)" != "GLIBC_$glibc" ]; then
-    echo "build.sh: $binary needs $newest, and may need GLIBC_$glibc at most: build it on an older distribution" >&2
+    echo "build.sh: $binary needs $newest, but at most GLIBC_$glibc is allowed: build it on an older distribution" >&2
     exit 1
 fi
 for library in $(readelf --wide --dynamic "$staged" | sed -n 's/.*(NEEDED).*\[\(.*\)\]/\1/p'); do
     if [[ " $libraries " != *" $library "* ]]; then
-        echo "build.sh: $binary needs $library, which the packages do not ask for (Cargo.toml)" >&2
+        echo "build.sh: $binary needs $library, which the packages do not depend on (Cargo.toml)" >&2
         exit 1
     fi
 done
 
-# The same sources give the same packages.
+# Reproducible: the same sources give the same packages.
 : "${SOURCE_DATE_EPOCH:=$(git log -1 --format=%ct 2>/dev/null || date +%s)}"
 export SOURCE_DATE_EPOCH
 deb=(--no-build --no-strip --quiet --output "$folder/")
@@ -61,14 +61,15 @@ if [ -n "$target" ]; then
     deb+=(--target "$target")
     rpm+=(--target "$target")
 fi
-# Debian's own changelog; the project's is beside it.
+# Debian's changelog; the project's own is a separate file. deb-changelog(5) requires angle brackets after the name:
+# they are empty because there is no address.
 maintainer=$(sed -n 's/^maintainer = "\(.*\)"/\1/p' Cargo.toml)
 gzip -9n >"$(dirname "$staged")/changelog.Debian.gz" <<END
 mc-idle ($PACKAGE_VERSION-1) unstable; urgency=medium
 
   * See changelog.gz.
 
- -- $maintainer  $(LC_ALL=C date --utc --rfc-email --date="@$SOURCE_DATE_EPOCH")
+ -- $maintainer <>  $(LC_ALL=C date --utc --rfc-email --date="@$SOURCE_DATE_EPOCH")
 END
 
 CARGO_TARGET_DIR=$stage cargo deb "${deb[@]}"

@@ -30,9 +30,12 @@ class Alone:
     def seconds(self, default):
         return self.asked or default
 
-    def example(self, name):
-        """Where `cargo build --example` puts it."""
-        return self.binary.parent / "examples" / name
+    def often(self, full, quick):
+        return quick if self.quick else full
+
+    def tool(self, name):
+        """The path of a program of mc-idle-tools, built in the same folder as the agent."""
+        return self.binary.parent / name
 
 
 def alone(measure, targets, section):

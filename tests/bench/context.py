@@ -41,8 +41,8 @@ class Context:
         """How often something is done: `full` times, or `quick` times with --quick."""
         return quick if self.quick else full
 
-    def example(self, name):
-        """The path of a built example."""
+    def tool(self, name):
+        """The path of a program of mc-idle-tools."""
         return self.sample_cost.with_name(name)
 
     def seconds(self, full):
@@ -53,7 +53,7 @@ class Context:
         print(f"bench: {text}", file=sys.stderr, flush=True)
 
     def sample(self, *words):
-        """What the example sample-cost prints."""
+        """What sample-cost prints."""
         done = subprocess.run([self.sample_cost, *map(str, words)], capture_output=True, text=True, check=True)
         return json.loads(done.stdout) if done.stdout else None
 

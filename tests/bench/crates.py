@@ -10,7 +10,8 @@ MOST = 15
 
 
 def measure(_context):
-    environment = os.environ | {"MC_IDLE_SYMBOLS": "1", "CARGO_TARGET_DIR": str(ROOT / "target/bench-build")}
+    # cargo-bloat keeps the symbols by itself.
+    environment = os.environ | {"CARGO_TARGET_DIR": str(ROOT / "target/bench-build")}
     words = ["cargo", "bloat", "--release", "--locked", "--bin", "mc-idle", "--crates", "-n", "0", "--message-format", "json"]
     printed = subprocess.run(words, cwd=ROOT, env=environment, stdout=subprocess.PIPE, text=True, check=True).stdout
     return json.loads(printed)

@@ -3,12 +3,12 @@
 import json
 import subprocess
 
-COMMAND = "cargo run --release --no-default-features --example fleet"
+COMMAND = "cargo run --release -p mc-idle-tools --bin fleet"
 STARTS = {"evening": "over an evening", "hour": "within one hour", "second": "in the same second"}
 
 
 def measure(context):
-    done = subprocess.run([str(context.example("fleet")), "--json"], stdout=subprocess.PIPE, text=True, check=True)
+    done = subprocess.run([str(context.tool("fleet")), "--json"], stdout=subprocess.PIPE, text=True, check=True)
     return json.loads(done.stdout)
 
 
@@ -23,7 +23,7 @@ def row_of(result, servers, seconds, rate, starts):
 
 
 def targets(result):
-    """What README.md says."""
+    """What docs/status-and-heartbeat.md says."""
     def lossless(words, servers, seconds, rate):
         lost = row_of(result, servers, seconds, rate, "evening")["states"]["lost"]
         return (f"changes of state lost by {words}, started over an evening", "0", str(lost), lost == 0)

@@ -1,6 +1,6 @@
 //! Many servers that write heartbeats in one account and region: how many of their changes of state are seen, and when.
 //!
-//! `cargo run --release --no-default-features --example fleet -- [--json] [--seed N]` makes the whole report;
+//! `cargo run --release -p mc-idle-tools --bin fleet -- [--json] [--seed N]` makes the whole report;
 //! with `--servers N [--seconds S] [--rate R] [--burst B] [--starts evening|hour|second]` it is one line of it.
 //!
 //! Every server is the agent's own heartbeat writer and pace, on a clock that jumps from one event to the next. SSM is a

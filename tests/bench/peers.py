@@ -221,7 +221,7 @@ def section(result):
         "* The cron script is `tests/bench/peers/cron.sh`, written for this page after what is usual; cron can run it once a minute.\n"
         "* autosuspend is Debian's daemon with its check ActiveConnection on the port; its CPU is that of a round of checks.\n"
         "* A poll with mcstatus asks a Minecraft server on the same machine, whose own CPU for the answer is not counted.\n"
-        "* mc-idle's look is that of the example `sample-cost` (`tests/bench/sample_cost.rs`): a sample and the rule's step, by the "
+        "* mc-idle's look is that of `sample-cost` (`tests/bench/sample_cost.rs`): a sample and the rule's step, by the "
         "agent's own code. mc-idle looks for containers when a process has been started anywhere on the machine, as here by the peers "
         "before each first look; so a second one follows at once, which is the usual one on a server. The running agent looks every "
         "5 s, with cold caches, and does more besides: heartbeats, its watchdog, its status.\n")

@@ -26,7 +26,7 @@ sys.dont_write_bytecode = True  # nothing generated among the sources
 import page  # noqa: E402
 from context import HERE, ROOT, Context  # noqa: E402
 
-MEASURES = ["peers", "growth", "sample", "rest", "start", "stop", "fleet", "size", "crates"]
+MEASURES = ["peers", "growth", "sample", "rest", "start", "stop", "fleet", "launcher", "size", "crates"]
 # Only with --only: it builds.
 ON_REQUEST = {"crates"}
 
@@ -37,7 +37,7 @@ def arguments():
     parser.add_argument("--quick", action="store_true")
     parser.add_argument("--render", action="store_true")
     parser.add_argument("--binary", type=pathlib.Path, default=ROOT / "target/release/mc-idle")
-    parser.add_argument("--sample-cost", type=pathlib.Path, default=ROOT / "target/bench-build/release/examples/sample-cost")
+    parser.add_argument("--sample-cost", type=pathlib.Path, default=ROOT / "target/bench-build/release/sample-cost")
     return parser.parse_args()
 
 

@@ -16,14 +16,14 @@ FIGURES = ["floor_us", "short_floor_us", "sample_us", "ratio", "short_ratio", "t
 
 
 def floor_ratio(context, foreign):
-    """The CPU of a sample and of the floor, measured in turn by the example, in some processes of it."""
+    """The CPU of a sample and of the floor, measured in turn by sample-cost, in some processes of it."""
     rounds = context.often(12, 6) if foreign else context.often(240, 60)
     seen = [context.sample("compare", "--port", PORT, "--rounds", rounds) for _ in range(context.often(5, 3))]
     return {name: statistics.median(one[name] for one in seen) for name in FIGURES}
 
 
 def peak(context):
-    """Peak resident memory in KiB: the example says it before its last looks."""
+    """Peak resident memory in KiB: sample-cost says it before its last looks."""
     seen = [context.sample("compare", "--port", PORT, "--rounds", 1) for _ in range(context.often(9, 5))]
     return statistics.median(one["peak_kib"] for one in seen)
 
@@ -151,11 +151,11 @@ def section(result):
         "## One sample, beside the floor\n",
         "The floor is a plain read of `/proc/self/net/tcp` and `tcp6` into a fixed buffer, until the kernel tells that there is no more. "
         "To tell it, the kernel walks through its whole table of connections a second time. A sample does not ask where a read has "
-        "left room for another row, which the kernel leaves only at the end (`agent/host/seq_file.rs`); the short floor does not ask "
-        "either, so what a sample costs beside it is its own work. "
+        "left room for another row, which the kernel leaves only at the end (`agent/host/sockets/seq_file.rs`); the short floor "
+        "does not ask either, so what a sample costs beside it is its own work. "
         f"All are measured in turn in one process (`tests/bench/sample_cost.rs`){where}; calls, bytes and allocations are the "
-        f"difference of {MANY} and {FEW} samples (`strace`, valgrind's `dhat`). The ratio counts that one sample in sixty goes through "
-        "all processes; the calls are those of the others.\n",
+        f"difference of {MANY} and {FEW} samples (`strace`, valgrind's `dhat`). In one sample of six all processes are gone "
+        "through, and the bytes of each connection asked for: that is in the ratio, and in the calls as a mean.\n",
         table(["", *(named(state["foreign"]) for state in columns)], *rows),
         beside,
     ])

@@ -15,9 +15,10 @@ use std::time::Duration;
 
 use mc_idle::config::Settings;
 use mc_idle::config::settings::Scope;
-use mc_idle::host::seq_file::{End, SeqFile};
-use mc_idle::host::{Host, ThisHost};
-use mc_idle::idle::{Efs, Moment, Reading, Rule};
+use mc_idle::host::networks::{Depth, SecondLook};
+use mc_idle::host::sockets::seq_file::{SeqFile, TableEnd};
+use mc_idle::host::{Host, OwnEnds, ThisHost};
+use mc_idle_rule::{Efs, Facts, Moment, Rule};
 use rustix::time::{ClockId, clock_gettime};
 use serde_json::json;
 
@@ -71,13 +72,13 @@ impl Bench {
             buffer: vec![0; BUFFER],
             host: ThisHost::below(root),
             scope: Scope { ports: [port].into(), ..settings.scope.clone() },
-            rule: Rule::new(settings.terms()),
+            rule: Rule::new(settings.rule_settings()),
             now: Moment(Duration::from_hours(1)),
             bytes: 0,
         }
     }
 
-    fn floor(&mut self, end: End) -> io::Result<()> {
+    fn floor(&mut self, end: TableEnd) -> io::Result<()> {
         self.bytes = 0;
         for name in ["tcp", "tcp6"] {
             let mut table = SeqFile::new(File::open(self.net.join(name))?, end);
@@ -91,36 +92,48 @@ impl Bench {
         Ok(())
     }
 
+    /// A sample's look, one interval after the last one.
+    fn look(&mut self) -> Facts {
+        self.now = self.now.plus(Duration::from_secs(5));
+        self.host.look(self.now, Depth::Sample, &self.scope, &OwnEnds::new()).facts
+    }
+
     fn sample(&mut self) -> io::Result<usize> {
-        players(&self.host.sample(&self.scope).reading)
+        connections(&self.look())
     }
 
     /// A sample and what the rule makes of it.
     fn rule(&mut self) -> io::Result<usize> {
-        let reading = self.host.sample(&self.scope).reading;
-        self.observe(&reading)
+        let facts = self.look();
+        self.observe(&facts)
     }
 
     /// What the rule makes of a sample.
-    fn observe(&mut self, reading: &Reading) -> io::Result<usize> {
+    fn observe(&mut self, facts: &Facts) -> io::Result<usize> {
         self.now = self.now.plus(Duration::from_secs(5));
-        self.rule.observe(self.now, reading, Efs::Off);
-        players(reading)
+        self.rule.observe(self.now, facts, Efs::Off);
+        connections(facts)
     }
 
-    /// What the last look takes besides.
-    fn witness(&mut self) -> io::Result<usize> {
-        self.sample()?;
-        players(&self.host.witness(&self.scope))
+    /// What the last look takes.
+    fn last_look(&mut self) -> io::Result<usize> {
+        let own = self.host.look(self.now, Depth::LastLook, &self.scope, &OwnEnds::new());
+        connections(&own.facts)?;
+        match self.host.second_look(self.now, &self.scope, &OwnEnds::new()) {
+            SecondLook::Witness(facts) => connections(&facts),
+            SecondLook::Reread { why, .. } => Err(io::Error::other(why)),
+        }
     }
 }
 
 /// A look that failed costs less than one that did not, and must not pass for it.
-fn players(reading: &Reading) -> io::Result<usize> {
-    match reading {
-        Reading::Seen(seen) => Ok(seen.sockets.len()),
-        Reading::Unknown(why) => Err(io::Error::other(why.clone())),
+fn connections(facts: &Facts) -> io::Result<usize> {
+    let mut number = 0;
+    for network in &facts.networks {
+        let sockets = network.sockets.as_ref().map_err(|why| io::Error::other(why.clone()))?;
+        number += sockets.connections.len();
     }
+    Ok(number)
 }
 
 fn cpu() -> Duration {
@@ -151,8 +164,8 @@ fn compare(bench: &mut Bench, rounds: usize) -> io::Result<()> {
     let (mut samples, mut witnesses) = (Vec::new(), Vec::new());
     let mut sockets = 0;
     for round in 0..=rounds {
-        let floor = timed(|| bench.floor(End::Told))?;
-        let short_floor = timed(|| bench.floor(End::Seen))?;
+        let floor = timed(|| bench.floor(TableEnd::Told))?;
+        let short_floor = timed(|| bench.floor(TableEnd::Seen))?;
         let sample = timed(|| bench.sample().map(|seen| sockets = seen))?;
         // The first of each finds cold caches.
         if round > 0 {
@@ -161,12 +174,12 @@ fn compare(bench: &mut Bench, rounds: usize) -> io::Result<()> {
             samples.push(sample);
         }
     }
-    // Not the median of the rounds: a look in which all processes are gone through, as one in sixty is, has to count.
+    // Not the median of the rounds: a look in which all processes are gone through, as one in six is, has to count.
     let beside = |floors: &[f64]| samples.iter().sum::<f64>() / floors.iter().sum::<f64>();
     let (ratio, short_ratio) = (beside(&floors), beside(&short_floors));
     let memory = status("VmHWM")?;
     for _ in 0..rounds.min(20) {
-        witnesses.push(timed(|| bench.witness().map(drop))?);
+        witnesses.push(timed(|| bench.last_look().map(drop))?);
     }
     let report = json!({
         "floor_us": median(floors), "short_floor_us": median(short_floors), "sample_us": median(samples),
@@ -196,14 +209,14 @@ fn run() -> Result<(), String> {
     match words.as_slice() {
         ["compare"] => compare(&mut bench, rounds),
         ["turns"] => turns(&mut bench),
-        ["repeat", "floor"] => repeat(Box::new(|| bench.floor(End::Told))),
-        ["repeat", "short-floor"] => repeat(Box::new(|| bench.floor(End::Seen))),
+        ["repeat", "floor"] => repeat(Box::new(|| bench.floor(TableEnd::Told))),
+        ["repeat", "short-floor"] => repeat(Box::new(|| bench.floor(TableEnd::Seen))),
         ["repeat", "sample"] => repeat(Box::new(|| bench.sample().map(drop))),
-        ["repeat", "witness"] => repeat(Box::new(|| bench.witness().map(drop))),
+        ["repeat", "witness"] => repeat(Box::new(|| bench.last_look().map(drop))),
         ["repeat", "rule"] => repeat(Box::new(|| bench.rule().map(drop))),
         ["repeat", "observe"] => {
-            let reading = bench.host.sample(&bench.scope).reading;
-            repeat(Box::new(|| bench.observe(&reading).map(drop)))
+            let facts = bench.look();
+            repeat(Box::new(|| bench.observe(&facts).map(drop)))
         }
         _ => return Err(USAGE.to_owned()),
     }

@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """How long mc-idle takes from its start to READY=1, whatever AWS does, beside a program that only says so.
 
-    python tests/bench/start.py BINARY [--quick]     prints JSON; needs the example `ready`
+    python tests/bench/start.py BINARY [--quick]     prints JSON; needs `ready` (mc-idle-tools) in the folder of BINARY
 """
 
 import contextlib
@@ -24,7 +24,7 @@ CASES = {"answering": "AWS answers", "silent": "AWS accepts and never answers", 
 
 
 def measure(context):
-    peer = context.example("ready")
+    peer = context.tool("ready")
     rounds = 3 if context.quick else 30
     with contextlib.ExitStack() as stack:
         folder = stack.enter_context(around.folder())

@@ -125,7 +125,7 @@ def one_window(binary, home, aws, instance, interval):
             player.close()
             accepted.close()
             idle = picture(agent, home, lambda status: status["state"] == "idle")
-            picture(agent, home, lambda status: status["why"].startswith("EC2 has agreed"))
+            picture(agent, home, lambda status: status["why"].startswith("EC2 accepted the stop"))
         finally:
             # What it writes at its end is no part of this.
             agent.send_signal(signal.SIGKILL)

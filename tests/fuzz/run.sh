@@ -55,5 +55,5 @@ for target in $(cargo +nightly fuzz list --fuzz-dir tests/fuzz); do
 done
 if ((${#failed[@]})); then
     die "failed: ${failed[*]}; to see it again without the fuzzer, copy the input into tests/fuzz/corpus and run" \
-        "cargo test --test corpus"
+        "cargo test --workspace --test plain corpus::"
 fi

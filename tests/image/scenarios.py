@@ -1,4 +1,4 @@
-"""What has to hold of the image, each scenario with the machine's own clock: see README, "The image"."""
+"""What has to hold of the image, each scenario with the machine's own clock: see docs/development.md, "The image"."""
 
 import time
 
@@ -33,7 +33,7 @@ patience_minutes = {patience_minutes}
 seconds = 10
 """
 AGENT_ENDED = [
-    ("mc-idle.service", "EC2 has agreed to the stop", {"text": "EC2 has agreed"}),
+    ("mc-idle.service", "EC2 has accepted the stop", {"text": "EC2 accepted the stop"}),
     ("mc-idle.service", "the agent has ended as a success", {"message_id": journal.UNIT_SUCCEEDED}),
 ]
 FAR = 1200  # a window that no scenario comes near to
@@ -247,8 +247,8 @@ def efs_missing(stage):
 
 def waited_long_enough(stage, log):
     """By the machine's own clock, the stop was asked for after its window and its patience, and not before."""
-    empty = log.place("mc-idle.service", text="Nothing listens")
-    asked = log.place("mc-idle.service", text="about to ask EC2")
+    empty = log.place("mc-idle.service", text="No server on")
+    asked = log.place("mc-idle.service", text="requesting the stop")
     expect(None not in (empty, asked), "the journal does not tell when the clock began and the stop was asked for")
     waited = log.seconds(asked) - log.seconds(empty)
     stage.say(f"by the machine's own clock the stop was asked for {waited:.1f} s after the first look that found no server")

@@ -86,6 +86,7 @@ from moto.ec2 import ec2_backends
 from moto.moto_server.werkzeug_app import DomainDispatcherApplication, MotoRequestHandler, create_backend_app
 from moto.ssm import ssm_backends
 from werkzeug.serving import make_server
+from werkzeug.test import EnvironBuilder
 from werkzeug.wrappers import Request, Response
 
 ROLE = "mc-idle-lab"
@@ -273,11 +274,22 @@ class Lab:
         self.instance_id = self.ec2.run_instances(
             "ami-lab", 1, None, [], instance_type="t3.medium", region_name=region, tags={}, is_instance_type_default=False
         ).instances[0].id
+        self.moto = DomainDispatcherApplication(create_backend_app)
+        self.warm_up()
         self.metadata = Metadata(self.instance_id, region, imds_delay_seconds)
         self.faults = Faults()
         self.calls = []
         self.ahead_seconds = 0
-        self.moto = DomainDispatcherApplication(create_backend_app)
+
+    def warm_up(self):
+        """Loads moto's pages for both services, which takes the first call of each seconds on a busy machine."""
+        for service, headers, body in (
+            ("ec2", {}, "Action=DescribeInstances&Version=2016-11-15"),
+            ("ssm", {"X-Amz-Target": "AmazonSSM.GetParameter", "Content-Type": "application/x-amz-json-1.1"}, '{"Name": "none"}'),
+        ):
+            authorization = f"AWS4-HMAC-SHA256 Credential=LAB/20260101/{self.region}/{service}/aws4_request"
+            call = EnvironBuilder(method="POST", data=body, headers={**headers, "Authorization": authorization})
+            Response.from_app(self.moto, call.get_environ(), buffered=True)
 
     def __call__(self, environ, start_response):
         # moto reads the stream again, so it gets a copy.

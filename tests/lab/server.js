@@ -30,7 +30,11 @@ const server = createMCServer({
   gameMode: 1,
   difficulty: 0,
   'max-entities': 10,
-  beforePing: (response, _client, answer) => { setTimeout(answer, Number(args['status-ms']), null, response) }
+  beforePing: (response, _client, answer) => {
+    // flying-squid counts its players; the original game names some of them too.
+    response.players.sample = server.players.map(player => ({ name: player.username, id: player.uuid }))
+    setTimeout(answer, Number(args['status-ms']), null, response)
+  }
 })
 
 // The event's own argument is the port asked for, which may be 0.

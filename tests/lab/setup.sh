@@ -1,12 +1,15 @@
 #!/usr/bin/env bash
 # Makes a machine ready to build mc-idle and to run its lab. Safe to repeat; the second run takes under a second.
 #
-#   tests/lab/setup.sh build   system packages for `cargo build` only (C compiler, libclang, make, curl)
+#   tests/lab/setup.sh build   system packages for `cargo build` only (C compiler, make, curl)
 #   tests/lab/setup.sh fuzz    the same and a C++ compiler, for the fuzzer
-#   tests/lab/setup.sh manual  the same and, as root with apt-get, what the manual and metrics are tried with, and valgrind
+#   tests/lab/setup.sh manual  the same and, as root with apt-get, what the manual, metrics and the
+#                              launcher's page are tried with, and valgrind
 #   tests/lab/setup.sh bench   as build and, as root with apt-get, what `make bench` measures with and against
+#   tests/lab/setup.sh cloud   target/lab/ministack, an emulator of AWS that runs Lambda functions; needs what `lab` installs
 #   tests/lab/setup.sh         all: the above, python3 + venv, node >= 18 + npm, faketime,
-#   tests/lab/setup.sh lab     then target/lab/venv and target/lab/node_modules from the pinned lists beside this file
+#   tests/lab/setup.sh lab     then target/lab/venv and target/lab/node_modules from the pinned lists beside this file, and
+#                              on Debian target/lab/haproxy from its package
 #
 # Installs with apt-get (through sudo unless root) and only what is missing; without apt-get it names what is missing.
 set -euo pipefail
@@ -45,16 +48,11 @@ step() {
 }
 
 has() { command -v "$1" >/dev/null 2>&1; }
-has_libclang() { # bindgen loads it at build time
-    [[ -n ${LIBCLANG_PATH:-} ]] || compgen -G '/usr/lib/llvm-*/lib/libclang*.so*' >/dev/null ||
-        compgen -G '/usr/lib*/libclang*.so*' >/dev/null || compgen -G '/usr/lib/*-linux-gnu/libclang*.so*' >/dev/null
-}
 has_node() { has npm && [[ $(node -p 'parseInt(process.versions.node)' 2>/dev/null || echo 0) -ge 18 ]]; }
 has_venv() { python3 -c 'import ensurepip, venv, sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null; }
 
 missing_packages() {
     has cc || echo gcc libc6-dev
-    has_libclang || echo libclang-dev
     has make || echo make
     has curl || echo curl
     [[ $part == fuzz ]] && { has c++ || echo g++; } # libFuzzer is written in it
@@ -64,6 +62,8 @@ missing_packages() {
         has zsh || echo zsh
         has fish || echo fish
         has valgrind || echo valgrind
+        has chromium || echo chromium # the launcher's page is tried in it
+        has chromedriver || echo chromium-driver
     fi
     if [[ $part == bench ]] && ((EUID == 0)) && has apt-get; then # without, the bench names what it leaves out
         has lsof || echo lsof
@@ -120,17 +120,30 @@ make_once() {
     printf '%s\n' "$sum" >"$stamp"
 }
 
+# make_venv NAME LIST WHAT: target/lab/NAME with the packages of LIST.
 make_venv() {
-    rm -rf "$lab/venv"
-    step "making the Python environment target/lab/venv" python3 -m venv "$lab/venv"
-    step "installing the AWS emulators and the status client (half a minute)" \
-        "$lab/venv/bin/pip" install --quiet --no-input --disable-pip-version-check -r "$here/requirements.txt"
+    rm -rf "${lab:?}/$1"
+    step "making the Python environment target/lab/$1" python3 -m venv "$lab/$1"
+    step "installing $3 (half a minute)" \
+        "$lab/$1/bin/pip" install --quiet --no-input --disable-pip-version-check -r "$here/$2"
 }
 make_node_modules() {
     cp "$here/package.json" "$here/package-lock.json" "$lab/"
     # Engine warnings are expected: minecraft-protocol asks for Node 22 and runs on 18 and 20 as well.
-    step "installing the Minecraft server and bot (500 MB in target/lab/node_modules, half a minute)" \
+    step "installing the Minecraft servers and bots (560 MB in target/lab/node_modules, half a minute)" \
         npm ci --prefix "$lab" --ignore-scripts --no-audit --no-fund --loglevel=error
+}
+
+# What speaks the PROXY protocol before a server. Only the files, and of the libraries that few machines have: the package
+# would start its daemon here.
+make_haproxy() {
+    local packages=(haproxy liblua5.3-0 libopentracing-c-wrapper0 libopentracing1) package
+    rm -rf "$lab/new"
+    mkdir -p "$lab/new"
+    chmod 777 "$lab/new" # apt-get downloads as a user of its own
+    (cd "$lab/new" && { apt-get download -q "${packages[@]}" || { apt-get update -q && apt-get download -q "${packages[@]}"; }; }) &&
+        for package in "$lab"/new/*.deb; do dpkg-deb --extract "$package" "$lab/new" || return; done &&
+        rm -f "$lab"/new/*.deb && rm -rf "$lab/haproxy" && mv "$lab/new" "$lab/haproxy"
 }
 
 # Prometheus's own reader of metrics. Only the program: the package would start a server here.
@@ -154,12 +167,21 @@ make_autosuspend() {
         rm -f "$bench"/new/*.deb && rm -rf "$bench/autosuspend" && mv "$bench/new" "$bench/autosuspend"
 }
 
-case $part in build | fuzz | manual | bench | lab) ;; *) die "usage: setup.sh [build|fuzz|manual|bench|lab]" ;; esac
+case $part in build | fuzz | manual | bench | cloud | lab) ;; *) die "usage: setup.sh [build|fuzz|manual|bench|cloud|lab]" ;; esac
 system_packages
 if [[ $part == lab ]]; then
     mkdir -p "$lab"
-    make_once "$lab/venv/.stamp" "$here/requirements.txt" -- make_venv
+    make_once "$lab/venv/.stamp" "$here/requirements.txt" -- \
+        make_venv venv requirements.txt "the AWS emulators and the status client"
     make_once "$lab/node_modules/.stamp" "$here/package.json" "$here/package-lock.json" -- make_node_modules
+    if grep -qx ID=debian /etc/os-release && [[ ! -d $lab/haproxy ]]; then # one test is skipped without
+        (step "fetching HAProxy (Debian's package)" make_haproxy) || say "the lab goes on without HAProxy"
+    fi
+fi
+if [[ $part == cloud ]]; then
+    mkdir -p "$lab"
+    make_once "$lab/ministack/.stamp" "$here/ministack.txt" -- \
+        make_venv ministack ministack.txt "an emulator of AWS that runs Lambda functions"
 fi
 if [[ $part == manual ]] && ((EUID == 0)) && has apt-get && ! has promtool && [[ ! -x $manual/promtool ]]; then
     step "fetching promtool (Debian's package prometheus)" make_promtool

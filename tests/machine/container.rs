@@ -1,5 +1,5 @@
 //! A real systemd with its journald and dbus in a container, the agent and its unit installed in it as shipped.
-//! One container serves all tests of a file, one at a time; each starts from a freshly installed service.
+//! One container serves all tests that want the same tree, one at a time; each starts from a freshly installed service.
 
 use std::collections::HashMap;
 use std::ffi::OsStr;
@@ -7,13 +7,13 @@ use std::fs;
 use std::io::{BufRead as _, BufReader};
 use std::path::Path;
 use std::process::{Child, Command, Output, Stdio};
-use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread::sleep;
 use std::time::{Duration, Instant};
 
 use serde_json::Value;
 
-use super::{AGENT, built, project, ready};
+use super::{AGENT, built, checkout, ready};
 
 /// How long to wait for something that should happen. Generous: it measures nothing.
 pub(crate) const PATIENCE: Duration = Duration::from_mins(1);
@@ -26,6 +26,7 @@ pub(crate) const CHANGES: [&str; 3] =
     ["81402b251a434c8db9af3dc0225e993d", "4cbfbf4a040b4b6c9de8b0efc5129ac4", "92661af99b18457faf43a9afc9bebc26"];
 
 /// What a container is made of.
+#[derive(Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Tree {
     /// What `setup.sh` has built.
     pub(crate) file: &'static str,
@@ -59,10 +60,10 @@ fn install(tree: &Tree) -> Container {
         fs::copy(from, &to).unwrap_or_else(|error| panic!("cannot copy {} to the tree: {error}", from.display()));
     };
     install(Path::new(AGENT), "usr/bin/mc-idle");
-    install(&project().join("systemd/mc-idle.service"), "usr/lib/systemd/system/mc-idle.service");
-    install(&project().join("systemd/mc-idle.toml"), "etc/mc-idle/config.toml");
-    install(&project().join("systemd/mc-idle.catalog"), "usr/lib/systemd/catalog/mc-idle.catalog");
-    install(&project().join("systemd/mc-idle.sysusers"), "usr/lib/sysusers.d/mc-idle.conf");
+    install(&checkout().join("systemd/mc-idle.service"), "usr/lib/systemd/system/mc-idle.service");
+    install(&checkout().join("systemd/mc-idle.toml"), "etc/mc-idle/config.toml");
+    install(&checkout().join("systemd/mc-idle.catalog"), "usr/lib/systemd/catalog/mc-idle.catalog");
+    install(&checkout().join("systemd/mc-idle.sysusers"), "usr/lib/sysusers.d/mc-idle.conf");
     let container = boot(tree, files.path());
     // An enabled unit stays loaded after its end, so that its exit code can still be asked for.
     let prepared = container.run(&format!(
@@ -75,7 +76,7 @@ fn install(tree: &Tree) -> Container {
 
 /// Boots the tree with `files` laid over it.
 fn boot(tree: &Tree, files: &Path) -> Container {
-    let mut script = Command::new(project().join("tests/machine/nspawn.sh"))
+    let mut script = Command::new(checkout().join("tests/machine/nspawn.sh"))
         .arg(built(tree.file))
         .arg(files)
         .args(tree.options)
@@ -111,11 +112,19 @@ fn alone(tree: &Tree) -> Option<MutexGuard<'static, ()>> {
 }
 
 impl Machine {
-    /// The container of all tests of this file. `None` when the test is to be skipped.
+    /// The container of all tests that want the same tree. `None` when the test is to be skipped.
     pub(crate) fn new(tree: &Tree) -> Option<Machine> {
-        static CONTAINER: OnceLock<Arc<Container>> = OnceLock::new();
+        static CONTAINERS: Mutex<Vec<(Tree, Arc<Container>)>> = Mutex::new(Vec::new());
         let alone = alone(tree)?;
-        let container = Arc::clone(CONTAINER.get_or_init(|| Arc::new(install(tree))));
+        let mut containers = CONTAINERS.lock().unwrap_or_else(PoisonError::into_inner);
+        let container = if let Some((_, container)) = containers.iter().find(|(other, _)| other == tree) {
+            Arc::clone(container)
+        } else {
+            let container = Arc::new(install(tree));
+            containers.push((*tree, Arc::clone(&container)));
+            container
+        };
+        drop(containers);
         let mut machine = Machine { container, cursor: String::new(), _alone: alone };
         machine.reset();
         Some(machine)
@@ -170,6 +179,7 @@ impl Machine {
     fn reset(&mut self) {
         self.ok("systemctl kill --kill-whom=main --signal=CONT systemd-journald
              systemctl start systemd-journald.socket systemd-journald-dev-log.socket systemd-journald
+             systemctl start dbus.socket dbus.service
              systemctl stop 'player*' 'server*' 'silent*' 'beside*' 2>/dev/null
              systemctl stop mc-idle
              rm -rf /run/mc-idle

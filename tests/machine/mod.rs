@@ -1,10 +1,12 @@
-//! What the tests on a real systemd (`tests/systemd*.rs`, `tests/screens.rs`), on a real Docker (`tests/docker.rs`) and on a
-//! real NFS (`tests/nfs.rs`) share: where the trees of `setup.sh` are, and when a test may be skipped.
+//! What the tests on a real systemd (`tests/systemd/`, `tests/screens.rs`), with real engines (`tests/docker.rs`,
+//! `tests/podman.rs`) and on a real NFS (`tests/nfs.rs`) share: where the trees of `setup.sh` are, and when a test may be skipped.
 
 #[allow(dead_code, reason = "each test file uses a part of it, and the one without a container none")]
 pub(crate) mod container;
+#[allow(dead_code, reason = "each test file uses a part of it, and the ones without an engine none")]
+pub(crate) mod engines;
 #[allow(dead_code, reason = "each test file uses a part of it, and the ones without an AWS none")]
-pub(crate) mod lab;
+pub(crate) mod peers;
 #[allow(dead_code, reason = "not each test file logs in")]
 pub(crate) mod ssh;
 
@@ -15,13 +17,13 @@ use std::sync::Once;
 /// The agent under test.
 pub(crate) const AGENT: &str = env!("CARGO_BIN_EXE_mc-idle");
 
-pub(crate) fn project() -> &'static Path {
+pub(crate) fn checkout() -> &'static Path {
     Path::new(env!("CARGO_MANIFEST_DIR"))
 }
 
 /// A file that `setup.sh` has built.
 pub(crate) fn built(name: &str) -> PathBuf {
-    project().join("target/machine").join(name)
+    checkout().join("target/machine").join(name)
 }
 
 /// Prints past the test harness, which keeps the output of tests that pass to itself.

@@ -1,7 +1,7 @@
 #!/bin/bash
 # Installs what the tests with a real systemd, a real Docker and a real NFS need, and builds the Debian trees they boot:
-#   target/machine/root.tar               the container of tests/systemd.rs and tests/packages.rs
-#   target/machine/docker.tar             the container of tests/docker.rs, with a Docker engine and podman
+#   target/machine/root.tar               the container of tests/systemd/ and tests/packages.rs
+#   target/machine/docker.tar             the container of tests/docker.rs and tests/podman.rs, with both engines
 #   target/machine/nfs.ext4, vmlinuz, initrd   the virtual machine of tests/nfs.rs
 # The packages come from where this machine's own apt gets them. Run as root; the second run does nothing.
 # Usage: tests/machine/setup.sh [container|docker|vm]   (without an argument: all)
@@ -19,7 +19,7 @@ suite=$VERSION_CODENAME
 mkdir -p "$out"
 
 container_packages=systemd,systemd-sysv,dbus,udev,iproute2,procps,mount,busybox-static,ca-certificates,openssh-server,openssh-client,libpam-systemd
-docker_packages=$container_packages,docker.io,iptables,podman,netavark,strace
+docker_packages=$container_packages,docker.io,iptables,podman,netavark,slirp4netns,uidmap,strace
 vm_packages=$container_packages,linux-image-cloud-amd64,kmod,nfs-common,nfs-kernel-server,nftables
 
 # long DESCRIPTION COMMAND...: runs the command with its output in a log, and shows that it is alive.

@@ -1,7 +1,7 @@
 //! Somebody who logs in to the container by SSH: a real sshd with the PAM of the distribution, and a real ssh.
 
 use super::container::Machine;
-use super::lab::OPERATOR;
+use super::peers::OPERATOR;
 
 /// A shell line that makes the account, once.
 pub(crate) const ACCOUNT: &str = "

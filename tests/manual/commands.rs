@@ -1,4 +1,4 @@
-//! The commands as they are shown: without those that are nobody's business.
+//! The documented commands, without hidden ones.
 
 use clap::{Arg, Command, CommandFactory};
 use clap_complete::Shell;
@@ -15,17 +15,16 @@ fn shown() -> Command {
     Command::new("mc-idle").version(env!("CARGO_PKG_VERSION")).about(about).subcommands(shown)
 }
 
-/// A completion script.
 pub(crate) fn completion(shell: Shell) -> String {
     let mut script = Vec::new();
     clap_complete::generate(shell, &mut shown(), "mc-idle", &mut script);
-    let script = String::from_utf8(script).unwrap_or_else(|error| panic!("the {shell} completion is no text: {error}"));
-    // For bash clap_complete spells a name with a hyphen in two ways (https://github.com/clap-rs/clap/issues/6421), and
-    // nothing behind a command is completed.
+    let script = String::from_utf8(script).unwrap_or_else(|error| panic!("{shell} completion: not UTF-8: {error}"));
+    // For bash, clap_complete spells a name with a hyphen in two ways (https://github.com/clap-rs/clap/issues/6421), so
+    // that nothing after a command is completed.
     script.replace("mc__subcmd__idle", "mc__idle")
 }
 
-/// One line for each command; of options that exclude each other, one.
+/// One line per command; options that exclude each other are shown as alternatives.
 pub(crate) fn synopsis() -> String {
     let mut text = String::new();
     for command in shown().get_subcommands() {
@@ -55,12 +54,12 @@ fn in_synopsis(argument: &Arg) -> String {
     name.into_iter().chain(value).collect::<Vec<_>>().join(" ")
 }
 
-/// Each command with what it does and its options.
+/// Each command with its description and its options.
 pub(crate) fn commands() -> String {
     let mut text = String::new();
     for command in shown().get_subcommands() {
         let about = command.get_about().map(ToString::to_string).unwrap_or_default();
-        // clap takes the full stop off.
+        // clap removes the full stop.
         text += &format!(".SS {}\n{}.\n", roff::bold(command.get_name()), roff::text(&about));
         text += &options(command);
     }
@@ -72,15 +71,15 @@ fn options(command: &Command) -> String {
         return String::new();
     }
     let mut rendered = Vec::new();
-    // --help stands in the text once.
+    // The page mentions --help once, for all commands.
     let command = command.clone().disable_help_flag(true);
     Man::new(command).render_options_section(&mut rendered).unwrap_or_else(|error| panic!("cannot write: {error}"));
-    let rendered = String::from_utf8(rendered).unwrap_or_else(|error| panic!("no text: {error}"));
+    let rendered = String::from_utf8(rendered).unwrap_or_else(|error| panic!("not UTF-8: {error}"));
     let (_, options) = rendered.split_once(".SH OPTIONS\n").unwrap_or_else(|| panic!("no options in {rendered}"));
     options.to_owned()
 }
 
-/// Each exit code with when a command ends with it.
+/// Each exit code with its meaning.
 pub(crate) fn exit_codes() -> String {
     EXIT_CODES
         .iter()

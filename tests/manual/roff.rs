@@ -1,22 +1,21 @@
-//! Text in the language of man pages (groff_man(7)).
+//! Text in the markup of man pages (groff_man(7)).
 
-/// `text` as it is, with code between backticks in bold.
+/// `text`, with code between backticks in bold.
 pub(crate) fn text(text: &str) -> String {
     let parts = text.split('`').enumerate();
     parts.map(|(number, part)| if number % 2 == 1 { bold(part) } else { plain(part) }).collect()
 }
 
-/// In bold.
 pub(crate) fn bold(text: &str) -> String {
     format!("\\fB{}\\fR", plain(text))
 }
 
-/// In italics, for what is to be replaced.
+/// In italics, for placeholders.
 pub(crate) fn italic(text: &str) -> String {
     format!("\\fI{}\\fR", plain(text))
 }
 
-/// Nothing of it is a request or an escape.
+/// Escapes everything that roff would read as a request or an escape.
 fn plain(text: &str) -> String {
     let text = text.replace('\\', "\\e").replace('-', "\\-").replace('"', "\\(dq").replace('\'', "\\(aq");
     if text.starts_with('.') { format!("\\&{text}") } else { text }

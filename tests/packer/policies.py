@@ -1,4 +1,4 @@
-"""The policies in packer/iam, and what else is JSON there: as the README has them, in a form that AWS takes, and enforced
+"""The policies in packer/iam and launcher/iam, and what else is JSON there: as docs/security.md has them, in a form that AWS takes, and enforced
 as far as moto can: it knows actions, but neither resources nor conditions, so those are checked by reading here.
 
     target/lab/venv/bin/python tests/packer/policies.py
@@ -20,22 +20,22 @@ from moto.core import set_initial_no_auth_action_count
 
 PROJECT = Path(__file__).parents[2]
 IAM = PROJECT / "packer" / "iam"
+LAUNCHER = PROJECT / "launcher" / "iam"
 
-# What each role may do, and to what; an action that is not here is refused.
-ROLES = {
-    "instance": {
-        "ec2:StopInstances": "arn:aws:ec2:*:*:instance/*",
-        "ssm:PutParameter": "arn:aws:ssm:REGION:ACCOUNT:parameter/mc-idle/*",
-    },
-    "launcher": {
-        "ec2:StartInstances": "arn:aws:ec2:REGION:ACCOUNT:instance/*",
-        "ec2:DescribeInstances": "*",
-        "ssm:GetParameter": "arn:aws:ssm:REGION:ACCOUNT:parameter/mc-idle/*",
-    },
+# What the instance's role may do, and to what. What the launcher's roles may, and to what, is read by tests/launcher/policies.rs.
+INSTANCE = {
+    "ec2:StopInstances": "arn:aws:ec2:*:*:instance/*",
+    "ssm:PutParameter": "arn:aws:ssm:REGION:ACCOUNT:parameter/mc-idle/*",
 }
 CONDITIONS = {
     "ec2:StopInstances": {"ArnLike": {"ec2:SourceInstanceARN": "arn:aws:ec2:*:*:instance/${ec2:InstanceID}"}},
-    "ec2:StartInstances": {"StringEquals": {"aws:ResourceTag/mc-idle": "server"}},
+}
+# Each role's policy, who takes it on, and what it may do; an action that is not here is refused.
+PAGE = {"ec2:StartInstances", "ec2:DescribeInstances", "ssm:GetParameter", "ssm:PutParameter"}
+ROLES = {
+    "instance": (IAM / "instance-role.json", IAM / "instance-trust.json", "ec2", set(INSTANCE)),
+    "page": (LAUNCHER / "page-start.json", LAUNCHER / "trust.json", "lambda", PAGE),
+    "warden": (LAUNCHER / "warden-start.json", LAUNCHER / "trust.json", "lambda", PAGE | {"ec2:StopInstances"}),
 }
 
 
@@ -43,26 +43,25 @@ def load(path):
     return json.loads(path.read_text())
 
 
-def the_readme_has_the_same():
-    readme = (PROJECT / "README.md").read_text()
-    shown = [json.loads(block) for block in re.findall(r"```json\n(.*?)```", readme, re.DOTALL)]
-    assert load(IAM / "instance-role.json") in shown, "the policy in the README is not that of packer/iam/instance-role.json"
+def the_documentation_has_the_same():
+    page = (PROJECT / "docs" / "security.md").read_text()
+    shown = [json.loads(block) for block in re.findall(r"```json\n(.*?)```", page, re.DOTALL)]
+    assert load(IAM / "instance-role.json") in shown, "the policy in docs/security.md is not that of packer/iam/instance-role.json"
 
 
 def statements_are_as_narrow_as_they_should_be():
-    for role, allowed in ROLES.items():
-        policy = load(IAM / f"{role}-role.json")
-        assert policy["Version"] == "2012-10-17", role  # without it ${…} is plain text
-        found = {}
-        for statement in policy["Statement"]:
-            assert statement["Effect"] == "Allow" and isinstance(statement["Action"], str), statement
-            found[statement["Action"]] = statement["Resource"]
-            wanted = CONDITIONS.get(statement["Action"])
-            assert statement.get("Condition") == wanted, f"{role}: {statement['Action']}: {statement.get('Condition')}"
-        assert found == allowed, f"{role}: {found}"
-        trusted = load(IAM / f"{role}-trust.json")["Statement"]
-        service = {"instance": "ec2.amazonaws.com", "launcher": "lambda.amazonaws.com"}[role]
-        assert [one["Principal"] for one in trusted] == [{"Service": service}], trusted
+    policy = load(IAM / "instance-role.json")
+    assert policy["Version"] == "2012-10-17"  # without it ${…} is plain text
+    found = {}
+    for statement in policy["Statement"]:
+        assert statement["Effect"] == "Allow" and isinstance(statement["Action"], str), statement
+        found[statement["Action"]] = statement["Resource"]
+        wanted = CONDITIONS.get(statement["Action"])
+        assert statement.get("Condition") == wanted, f"{statement['Action']}: {statement.get('Condition')}"
+    assert found == INSTANCE, found
+    for _, trust, service, _ in ROLES.values():
+        trusted = load(trust)["Statement"]
+        assert [one["Principal"] for one in trusted] == [{"Service": f"{service}.amazonaws.com"}], trusted
 
 
 def call(client, action, **parameters):
@@ -96,11 +95,10 @@ def actions_are_enforced():
         "ssm:DeleteParameter": (ssm, "delete_parameter", {"Name": "/mc-idle/survival/heartbeat"}),
         "iam:ListRoles": (iam, "list_roles", {}),
     }
-    for role, allowed in ROLES.items():
+    for role, (policy, trust, _, allowed) in ROLES.items():
         name = f"mc-idle-{role}"
-        policy = load(IAM / f"{role}-role.json")
-        trust = (IAM / f"{role}-trust.json").read_text()
-        iam.create_role(RoleName=name, AssumeRolePolicyDocument=trust)
+        policy = load(policy)
+        iam.create_role(RoleName=name, AssumeRolePolicyDocument=trust.read_text())
         # In AWS's form: moto refuses policies that IAM would.
         iam.put_role_policy(RoleName=name, PolicyName="shipped", PolicyDocument=json.dumps(policy))
         iam.delete_role_policy(RoleName=name, PolicyName="shipped")
@@ -153,7 +151,7 @@ def user_data_is_what_cloud_init_takes():
 
 
 for check in (
-    the_readme_has_the_same,
+    the_documentation_has_the_same,
     statements_are_as_narrow_as_they_should_be,
     actions_are_enforced,
     the_launch_template_is_taken,

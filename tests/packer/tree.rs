@@ -3,7 +3,7 @@
 use std::process::{Command, Output};
 
 use crate::machine::container::text;
-use crate::machine::{AGENT, built, project};
+use crate::machine::{AGENT, built, checkout};
 
 /// What is wrong, the shell line that makes it so in the tree, and how the sentence of validate.sh begins.
 pub(crate) const FAULTS: &[(&str, &str, &str)] = &[
@@ -112,15 +112,15 @@ impl Sealed {
             root = folder.path().join("root").display(),
             memory = folder.path().join("memory").display(),
             tar = built("root.tar").display(),
-            systemd = project().join("systemd").display(),
-            scripts = project().join("packer/scripts").display(),
+            systemd = checkout().join("systemd").display(),
+            scripts = checkout().join("packer/scripts").display(),
         ));
         Sealed(folder)
     }
 
     /// Runs these lines in the tree, `seal.sh` if so wished, and then `validate.sh`.
     pub(crate) fn validate(&self, lines: &[&str], seal: bool) -> Output {
-        let scripts = project().join("packer/scripts");
+        let scripts = checkout().join("packer/scripts");
         let script = format!(
             "set -e
              mount -t tmpfs tmpfs memory

@@ -4,6 +4,7 @@ use std::cmp::Reverse;
 use std::collections::BinaryHeap;
 
 use super::script::{Ms, NEVER};
+use super::site::Process;
 
 /// Something that the world has in store. What it is about may be gone by then.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -15,6 +16,18 @@ pub(crate) enum Happening {
     },
     /// The player tries to join.
     Tries(usize),
+    /// The player whom the server does not let in tries again, so many times.
+    FailsToJoin {
+        player: usize,
+        event: usize,
+        left: u32,
+    },
+    /// The next of two who ping in turn connects.
+    Pings {
+        event: usize,
+        turn: u32,
+        until: Ms,
+    },
     /// The player of this connection has played enough.
     Leaves(u32),
     /// The client of this connection has waited for the server long enough.
@@ -29,9 +42,17 @@ pub(crate) enum Happening {
     /// The machine wakes from its sleep.
     Wakes,
     /// The server listens, if it has not died since.
-    ServerOpens(u32),
+    ServerOpens {
+        process: Process,
+        run: u32,
+    },
+    /// The server dies, if it has not died since.
+    ServerDies {
+        process: Process,
+        run: u32,
+    },
     /// The server may start again.
-    DownEnds,
+    DownEnds(Process),
     HangEnds {
         recovers: bool,
     },

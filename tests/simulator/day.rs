@@ -5,10 +5,11 @@ use fastrand::Rng;
 use super::faults::faults;
 use super::ledger::Ledger;
 use super::oracle::Breach;
-use super::players;
-use super::scanners;
-use super::script::{DAY, Event, MINUTE, Ms, NEVER, Pace, SECOND, Script, Settings, What, When};
+use super::script::{DAY, Event, MINUTE, Ms, NEVER, SECOND, Script, What};
+use super::settings::{Pace, Settings};
+use super::site::{Kind, Manner, Site};
 use super::world::{Signal, World};
+use super::{players, scanners};
 
 /// Who watches the machine, and stops it.
 pub(crate) trait Watcher {
@@ -23,11 +24,13 @@ pub(crate) trait Watcher {
 /// What kind of days.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Weather {
-    /// Anything may go wrong, and the settings may be any.
+    /// Any machine, anything may go wrong, and the settings may be any.
     Any,
-    /// Anything may go wrong; the settings are these, and the operator leaves all alone.
+    /// Any machine, anything may go wrong; the settings are these, and the operator leaves all alone.
     With(Settings),
-    /// Nothing goes wrong: players, and the recorded scanners.
+    /// The same on a machine with one server on the host, which tells the truth.
+    Plain(Settings),
+    /// Nothing goes wrong on such a machine: players, and the recorded scanners.
     Fair(Settings),
 }
 
@@ -38,35 +41,59 @@ pub(crate) fn script(seed: u64, weather: Weather) -> Script {
     let settings = match weather {
         Weather::Any if rng.u8(..4) == 0 => odd_settings(rng),
         Weather::Any => Settings::default(),
-        Weather::With(settings) | Weather::Fair(settings) => settings,
+        Weather::With(settings) | Weather::Plain(settings) | Weather::Fair(settings) => settings,
+    };
+    let site = match weather {
+        Weather::Any | Weather::With(_) => site(rng),
+        Weather::Plain(_) | Weather::Fair(_) => Site::default(),
     };
     let mut events = Vec::new();
     players::visits(rng, &mut events);
     let first = events.iter().filter_map(Event::time).min().unwrap_or(0);
     scanners::strangers(rng, &mut events);
-    let bad = !matches!(weather, Weather::Fair(_)) && rng.bool();
-    if bad {
-        faults(rng, settings, first, &mut events);
+    if !matches!(weather, Weather::Fair(_)) {
+        if rng.bool() {
+            faults(rng, settings, first, &mut events);
+        }
+        let window = settings.idle_window;
+        for _ in 0..[0, 0, 0, 1, 2][rng.usize(..5)] {
+            events.push(match rng.u8(..8) {
+                0..=2 => players::ambush(rng, window),
+                3 => players::failed_joins(rng, window),
+                4 => scanners::holder(rng),
+                5 => scanners::pingers(rng),
+                _ => scanners::ambush(rng, window),
+            });
+        }
     }
     if weather != Weather::Any {
         events.retain(|event| !matches!(event.what, What::Reload { .. } | What::Hold { .. }));
     }
-    if !matches!(weather, Weather::Fair(_)) {
-        for _ in 0..[0, 0, 0, 1, 2][rng.usize(..5)] {
-            let window = settings.idle_window;
-            events.push(if rng.bool() { players::ambush(rng, window) } else { scanners::ambush(rng, window) });
-        }
-    }
     events.sort_by_key(|event| event.time().unwrap_or(NEVER));
-    Script { settings, pace: pace(rng, settings.interval), ended_by_others: rng.u8(..50) == 0, events }
+    Script { site, settings, pace: pace(rng, settings.interval), ended_by_others: rng.u8(..50) == 0, events }
+}
+
+fn site(rng: &mut Rng) -> Site {
+    let kind = Kind::ALL[rng.usize(..Kind::ALL.len())];
+    let manner = match rng.u8(..100) {
+        0..60 => Manner::Honest,
+        60..74 => Manner::Off,
+        74..86 => Manner::Zero,
+        86..97 => Manner::Slow,
+        _ => Manner::MadeUp,
+    };
+    Site { kind, manner, goes: rng.bool(), impostor: rng.u8(..6) == 0 }
 }
 
 fn odd_settings(rng: &mut Rng) -> Settings {
+    let min_connection = [0, 20, 70][rng.usize(..3)] * SECOND;
     Settings {
         idle_window: [1, 2, 5, 15, 20][rng.usize(..5)] * MINUTE,
         no_server_window: [2, 5, 30][rng.usize(..3)] * MINUTE,
-        interval: [1, 2, 5, 10][rng.usize(..4)] * SECOND,
-        min_connection: [0, 20, 70][rng.usize(..3)] * SECOND,
+        interval: [2, 5, 10, 20][rng.usize(..4)] * SECOND,
+        min_connection,
+        joining_patience: ([1, 5, 30][rng.usize(..3)] * MINUTE).max(min_connection),
+        ask: [None, Some(10 * SECOND), Some(MINUTE), Some(2 * MINUTE)][rng.usize(..4)],
         efs_patience: [None, Some(0), Some(MINUTE), Some(30 * MINUTE)][rng.usize(..4)],
         efs: rng.u8(..4) > 0,
     }
@@ -77,7 +104,9 @@ fn pace(rng: &mut Rng, interval: Ms) -> Pace {
         boot: rng.u64(40 * SECOND..90 * SECOND),
         server: rng.u64(30 * SECOND..180 * SECOND),
         prepare: if rng.bool() { rng.u64(20..SECOND) } else { rng.u64(SECOND..=8 * SECOND) },
+        arrive: rng.u64(1..250),
         answer: rng.u64(100..4 * SECOND),
+        latency: rng.u64(1..800),
         look: if rng.u8(..4) == 0 { rng.u64(1..2 * SECOND) } else { 2 },
         lateness: if rng.bool() { rng.u64(1..40) } else { 0 },
         jitter: rng.u16(..1000),
@@ -85,7 +114,7 @@ fn pace(rng: &mut Rng, interval: Ms) -> Pace {
     };
     match rng.u8(..5) {
         // Answers come as samples are taken, so that what is over is over to the millisecond.
-        0 => Pace { prepare: SECOND, look: 0, answer: interval - SECOND, lateness: 0, ..any },
+        0 => Pace { prepare: SECOND, look: 0, arrive: 1, answer: interval - 1, lateness: 0, ..any },
         _ => any,
     }
 }
@@ -112,13 +141,4 @@ pub(crate) fn live(script: &Script, watcher: &mut impl Watcher) -> (Ledger, Opti
         }
     }
     (world.close(), breach)
-}
-
-impl Event {
-    fn time(&self) -> Option<Ms> {
-        match self.when {
-            When::At(at) => Some(at),
-            When::Empty(_) => None,
-        }
-    }
 }

@@ -3,7 +3,8 @@
 use fastrand::Rng;
 
 use super::players::around;
-use super::script::{Event, HOUR, Kept, MINUTE, Ms, SECOND, Settings, Side, Trouble, What, When};
+use super::script::{Event, HOUR, Kept, MINUTE, Ms, SECOND, Side, Trouble, What, When};
+use super::settings::Settings;
 
 /// The faults of a day on which something goes wrong. `first` is when the first player comes.
 pub(crate) fn faults(rng: &mut Rng, settings: Settings, first: Ms, events: &mut Vec<Event>) {
@@ -26,11 +27,11 @@ pub(crate) fn faults(rng: &mut Rng, settings: Settings, first: Ms, events: &mut 
 }
 
 fn fault(rng: &mut Rng) -> What {
-    match rng.u8(..28) {
+    match rng.u8(..34) {
         0..=2 => What::Blind { side: [Side::Own, Side::Witness, Side::Both][rng.usize(..3)], lasts: spell(rng) },
         3..=6 => {
-            use Trouble::{Denied, Ignored, NoCredentials, NoIdentity, Throttled};
-            let trouble = [Throttled, Throttled, Denied, NoCredentials, NoIdentity, Ignored][rng.usize(..6)];
+            use Trouble::{Deaf, Denied, Ignored, NoCredentials, NoIdentity, Throttled};
+            let trouble = [Throttled, Deaf, Denied, NoCredentials, NoIdentity, Ignored][rng.usize(..6)];
             What::Aws { trouble, lasts: rng.u64(SECOND..30 * MINUTE) }
         }
         7..=9 => What::Efs { hung: rng.bool(), lasts: rng.u64(SECOND..HOUR) },
@@ -45,11 +46,21 @@ fn fault(rng: &mut Rng) -> What {
         17 => What::Asleep { lasts: rng.u64(SECOND..8 * HOUR), lingers: rng.u64(..30 * SECOND) },
         18 => What::Reclaim { comes: rng.bool(), lasts: rng.u64(SECOND..20 * MINUTE) },
         // It starts late, or never, or dies and comes back.
-        19 | 20 => What::Down { lasts: [spell(rng), rng.u64(..40 * MINUTE), 20 * HOUR][rng.usize(..3)] },
+        19 | 20 => What::Down {
+            process: rng.usize(..2),
+            lasts: [spell(rng), rng.u64(..40 * MINUTE), 20 * HOUR][rng.usize(..3)],
+        },
         21 | 22 => What::Hang { lasts: rng.u64(SECOND..HOUR), rows_stay: rng.bool(), recovers: rng.bool() },
         23 | 24 => What::Blip { lingers: rng.u64(..30 * SECOND), back: rng.u64(..20 * SECOND) },
         25 => What::Hold { lasts: rng.u64(SECOND..2 * HOUR) },
         26 => What::Omitted { lasts: spell(rng) },
+        27 | 28 => What::NetworkUnreadable { lasts: if rng.bool() { spell(rng) } else { rng.u64(MINUTE..3 * HOUR) } },
+        29 | 30 => What::Mute { lasts: if rng.bool() { spell(rng) } else { rng.u64(MINUTE..2 * HOUR) } },
+        31 | 32 => What::CrashLoop {
+            lasts: rng.u64(MINUTE..6 * HOUR),
+            up: rng.u64(SECOND..90 * SECOND),
+            down: rng.u64(SECOND..90 * SECOND),
+        },
         _ => What::Reload { idle_window: rng.u64(1..20) * MINUTE },
     }
 }

@@ -1,6 +1,10 @@
 //! What the day came to, counted from what really was so, whoever watched.
 
-use super::script::{MINUTE, Ms, Settings};
+use std::collections::BTreeMap;
+
+use super::oracle::cut_off::Unseen;
+use super::script::{MINUTE, Ms};
+use super::settings::Settings;
 
 /// What went wrong has an effect for so long after its end: a server starts again, a refused request is tried again.
 const AFTERMATH: Ms = 6 * MINUTE;
@@ -10,31 +14,37 @@ const SLACK: Ms = 2 * MINUTE;
 /// What was paid for before a stop although nobody was there.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) struct Paid {
-    pub idle: Ms,
+    pub(crate) idle: Ms,
     /// Nothing went wrong in that time.
-    pub faultless: bool,
+    pub(crate) faultless: bool,
 }
 
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Ledger {
-    pub boots: u64,
+    pub(crate) boots: u64,
     /// How long the machine ran.
-    pub up: Ms,
-    pub stops: u64,
+    pub(crate) up: Ms,
+    pub(crate) stops: u64,
     /// Stops while a player was connected.
-    pub cut_off: u64,
+    pub(crate) cut_off: u64,
+    /// Those of them on players none of whom anything could show.
+    pub(crate) stops_on_unseen: u64,
+    /// How many of those there were, and why.
+    pub(crate) unseen: BTreeMap<Unseen, u64>,
     /// Other stops while the player who had started the machine still waited for the server.
-    pub left_waiting: u64,
+    pub(crate) left_waiting: u64,
     /// Spells of emptiness that lasted longer than they had to.
-    pub missed: u64,
+    pub(crate) missed: u64,
     /// Those of them in which nothing went wrong.
-    pub missed_faultless: u64,
+    pub(crate) missed_faultless: u64,
     /// How long the machine ran with nobody there.
-    pub idle: Ms,
+    pub(crate) idle: Ms,
     /// Of every stop while nobody was there.
-    pub paid: Vec<Paid>,
+    pub(crate) paid: Vec<Paid>,
     empty: Option<Empty>,
     faults_until: Ms,
+    /// Who is there while a request arrives.
+    unseen_now: Vec<Unseen>,
 }
 
 /// The machine runs, and nobody is there.
@@ -88,11 +98,20 @@ impl Ledger {
         }
     }
 
+    /// Whom a request that arrives now cuts off, if it is granted, though nothing shows them.
+    pub(crate) fn cut_off_unseen(&mut self, people: &[Unseen]) {
+        self.unseen_now = people.to_vec();
+    }
+
     /// The machine is stopped.
     pub(crate) fn stop(&mut self, now: Ms, settings: &Settings, connected: bool, waits: bool) {
         self.stops += 1;
         self.cut_off += u64::from(connected);
         self.left_waiting += u64::from(waits && !connected);
+        self.stops_on_unseen += u64::from(connected && !self.unseen_now.is_empty());
+        for why in self.unseen_now.drain(..) {
+            *self.unseen.entry(why).or_default() += 1;
+        }
         if let Some(Empty { since, faultless, .. }) = self.empty {
             self.paid.push(Paid { idle: now - since, faultless });
         }
@@ -109,6 +128,10 @@ impl Ledger {
         self.up += other.up;
         self.stops += other.stops;
         self.cut_off += other.cut_off;
+        self.stops_on_unseen += other.stops_on_unseen;
+        for (why, number) in other.unseen {
+            *self.unseen.entry(why).or_default() += number;
+        }
         self.left_waiting += other.left_waiting;
         self.missed += other.missed;
         self.missed_faultless += other.missed_faultless;

@@ -1,36 +1,46 @@
-//! The promises of the contract, stated over what is really there: connections by a number of their own, and the times at
-//! which samples showed them. It shares nothing with the rule that it judges but the samples' times.
+//! The promises of the contract, stated over the world: who is really there, and for how long nobody has been.
+//!
+//! It knows the world, when the agent looked, asked and requested, and nothing of what the rule makes of it.
+//!
+//! * [`cut_off`]: when a request arrives, nobody whom anything could show is connected or joining.
+//! * [`voices`]: which servers answer, and what is unknown while they do not.
+//! * [`bounds`]: no machine runs on for longer than the clocks and the waits that the contract names, and none is stopped before.
+
+pub(crate) mod bounds;
+pub(crate) mod cut_off;
+mod voices;
 
 use std::fmt;
 
-use super::connections::Connection;
-use super::script::{Hour, MINUTE, Ms, SECOND, Settings};
+use mc_idle_rule::Asked;
 
-/// A connection that was not accepted is no reason to wait for longer than this.
-const BACKLOG: Ms = 30 * SECOND;
-/// The limits of the wait after a refusal that may pass, or after a witness that disagrees.
-const BACK_OFF: (Ms, Ms) = (5 * SECOND, 5 * MINUTE);
-/// The wait after a refusal that lasts, after a stop that was granted, and after a notice.
-const FIVE_MINUTES: Ms = 5 * MINUTE;
+use super::script::{MINUTE, Ms};
+use super::telling::Hour;
+use super::world::World;
+use bounds::Bounds;
+use cut_off::Look;
+
+/// Not seeing everything for this long is an alarm.
+const BLIND: Ms = 5 * MINUTE;
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Promise {
-    /// No stop while anybody is or may be there, or while either witness does not know.
+    /// No stop while anybody is there or joins whom anything could show, or while a source does not know.
     Nobody,
-    /// No window is over without the stop being asked for, but for the waits that the contract names.
-    NoWindowLost,
-    /// No stop before its time.
+    /// No machine runs for longer than it may.
+    Bound,
+    /// No stop before its time, nor while somebody holds the instance.
     NotBefore,
-    /// Blindness that lasts is told, once.
+    /// Blindness that lasts is told.
     Alarm,
 }
 
 /// A promise that was not kept.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Breach {
-    pub promise: Promise,
-    pub at: Ms,
-    pub text: &'static str,
+    pub(crate) promise: Promise,
+    pub(crate) at: Ms,
+    pub(crate) text: &'static str,
 }
 
 impl fmt::Display for Breach {
@@ -42,333 +52,77 @@ impl fmt::Display for Breach {
 /// Which promise was broken, and how.
 pub(crate) type Judgement = Result<(), (Promise, &'static str)>;
 
-/// What a sample can show: nothing if it cannot be read.
-#[derive(Debug, Clone, Copy)]
-pub(crate) struct Shown<'r> {
-    pub listening: bool,
-    pub rows: &'r [Connection],
-}
-
-/// A connection that the last readable sample showed.
-#[derive(Debug, Clone, Copy)]
-struct Known {
-    id: u32,
-    accepted: bool,
-    since: Ms,
-}
-
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Found {
-    Unknown,
-    Players,
-    /// Nobody plays; whether a server listens.
-    Nobody(bool),
-}
-
-/// What a clock has come to: as of one sample, so that an agent may go on from the one before.
-#[derive(Debug, Clone, Copy, Default)]
-struct Clocks {
-    /// Whether it is the clock of a listening server, and how far it has come.
-    running: Option<(bool, Ms)>,
-    efs_waited: Ms,
-    /// The sample that this was so at.
-    at: Ms,
-}
-
-/// One attempt to stop.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Attempt {
-    None,
-    /// Its number.
-    Preparing(u32),
-    Asking,
-}
-
-/// Before one time the agent must not try again, and after the other it has to.
-#[derive(Debug, Clone, Copy)]
-struct Pause {
-    not_before: Ms,
-    at_latest: Ms,
-    /// Ends early if what was lacking is there.
-    may_end: bool,
-}
-
-/// What an agent has to do, told from all that it was shown. All times are the machine's.
-#[derive(Debug)]
+/// Looks on.
+#[derive(Debug, Default)]
 pub(crate) struct Oracle {
-    settings: Settings,
-    known: Vec<Known>,
-    clocks: Clocks,
-    before: Clocks,
-    last: Option<(Ms, Found)>,
-    efs_ready: bool,
+    bounds: Bounds,
+    /// Since when the agent has seen everything without a break, as the machine's clock tells it.
+    watches_since: Ms,
+    last_sample: Option<Ms>,
+    /// Since when the host's tables cannot be read, while nobody is there and the agent looks on.
     blind_since: Option<Ms>,
     alarmed: bool,
-    attempt: Attempt,
-    attempts: u32,
-    pause: Option<Pause>,
-    granted: Option<Ms>,
-    noticed: Option<Ms>,
-    held: bool,
 }
 
 impl Oracle {
-    pub(crate) fn new(settings: Settings) -> Self {
-        Oracle {
-            settings,
-            known: Vec::new(),
-            clocks: Clocks::default(),
-            before: Clocks::default(),
-            last: None,
-            efs_ready: true,
-            blind_since: None,
-            alarmed: false,
-            attempt: Attempt::None,
-            attempts: 0,
-            pause: None,
-            granted: None,
-            noticed: None,
-            held: false,
-        }
-    }
-
-    /// A sample was taken, and `asks` is whether the agent begins an attempt now.
-    pub(crate) fn sample(
-        &mut self,
-        now: Ms,
-        shown: Option<Shown>,
-        efs_ready: bool,
-        asks: bool,
-        alarms: bool,
-    ) -> Judgement {
-        self.take_in(now, shown);
-        self.efs_ready = efs_ready;
-        self.judge(now, shown, asks)?;
-        let alarm_due = !self.alarmed && self.blind_since.is_some_and(|since| now - since >= FIVE_MINUTES);
-        self.alarmed |= alarms;
-        if alarms == alarm_due { Ok(()) } else { Err((Promise::Alarm, "an alarm at the wrong time, or none")) }
-    }
-
-    /// Whether an attempt may begin with this sample, or has to.
-    fn judge(&mut self, now: Ms, shown: Option<Shown>, asks: bool) -> Judgement {
-        if !asks && (self.attempt != Attempt::None || !self.due()) {
-            return Ok(());
-        }
-        let nobody = shown.is_some_and(|shown| self.nobody(now, shown.rows));
-        let efs_waits =
-            !self.efs_ready && self.settings.efs_patience.is_none_or(|patience| self.clocks.efs_waited < patience);
-        let notice = self.noticed.is_some_and(|at| now - at < FIVE_MINUTES);
-        let granted = self.granted.is_some_and(|at| now - at < FIVE_MINUTES);
-        if asks {
-            self.attempts += 1;
-            let pending = self.attempt != Attempt::None;
-            self.attempt = Attempt::Preparing(self.attempts);
-            let too_soon = [
-                (!self.due(), "the window is not over"),
-                (efs_waits, "EFS is not there, and has not been waited for long enough"),
-                (self.held, "somebody holds the instance"),
-                (notice, "EC2 takes the instance back by itself"),
-                (granted || pending, "a stop is under way already"),
-                (self.pause.is_some_and(|pause| now < pause.not_before), "a try has just failed"),
-            ];
-            self.granted = None;
-            self.pause = None;
-            return match too_soon.iter().find(|(too_soon, _)| *too_soon) {
-                Some((_, text)) => Err((Promise::NotBefore, text)),
-                None if !nobody => Err((Promise::Nobody, "a stop is prepared though somebody may be there")),
-                None => Ok(()),
-            };
-        }
-        let waits = !nobody
-            || self.held
-            || efs_waits
-            || notice
-            || granted
-            || self.pause.is_some_and(|pause| now < pause.at_latest);
-        if waits { Ok(()) } else { Err((Promise::NoWindowLost, "the window is over, and nothing stands in the way")) }
-    }
-
-    /// The number of the attempt that the last sample began.
-    pub(crate) fn attempt(&self) -> u32 {
-        self.attempts
-    }
-
-    /// A last look was taken, and `asks` is whether EC2 is asked.
-    pub(crate) fn look(
-        &mut self,
-        number: u32,
-        now: Ms,
-        own: Option<Shown>,
-        witness: Option<&[Connection]>,
-        asks: bool,
-    ) -> Judgement {
-        let current = self.attempt == Attempt::Preparing(number);
-        self.take_in(now, own);
-        let own_clean = own.is_some_and(|shown| self.nobody(now, shown.rows));
-        let witness_clean = witness.is_some_and(|rows| self.nobody(now, rows));
-        let verdict = match asks {
-            true if own.is_none() || witness.is_none() => Err((Promise::Nobody, "asked for while it is not known")),
-            true if !own_clean => Err((Promise::Nobody, "asked for while the sample shows somebody")),
-            true if !witness_clean => Err((Promise::Nobody, "asked for while the witness shows somebody")),
-            true if !self.due() => Err((Promise::NotBefore, "asked for though the window is not over")),
-            true if !current => Err((Promise::NotBefore, "asked for by an attempt that was given up")),
-            false if current && own_clean && witness_clean && self.due() => {
-                Err((Promise::NoWindowLost, "a clean last look did not lead to a request"))
-            }
-            _ => Ok(()),
-        };
-        if asks {
-            self.attempt = Attempt::Asking;
-        } else if current && own_clean && self.attempt != Attempt::None {
-            self.attempt = Attempt::None;
-            self.pause_between(now, BACK_OFF, false);
-        }
-        verdict
-    }
-
-    /// The preparation failed.
-    pub(crate) fn unprepared(&mut self, number: u32, now: Ms) {
-        if self.attempt == Attempt::Preparing(number) {
-            self.attempt = Attempt::None;
-            self.pause_between(now, BACK_OFF, true);
-        }
-    }
-
-    /// EC2 has granted the stop.
-    pub(crate) fn granted(&mut self, now: Ms) {
-        if self.attempt == Attempt::Asking {
-            self.attempt = Attempt::None;
-            self.granted = Some(now);
-        }
-    }
-
-    /// EC2 has refused the stop.
-    pub(crate) fn refused(&mut self, now: Ms, lasting: bool) {
-        if self.attempt == Attempt::Asking {
-            self.attempt = Attempt::None;
-            let limits = if lasting { (FIVE_MINUTES, FIVE_MINUTES) } else { BACK_OFF };
-            self.pause_between(now, limits, !lasting);
-        }
-    }
-
-    /// What a preparation lacked is there.
-    pub(crate) fn may_try_again(&mut self, now: Ms) {
-        if let Some(pause) = &mut self.pause
-            && pause.may_end
-        {
-            pause.not_before = pause.not_before.min(now);
-            pause.at_latest = pause.at_latest.min(now);
-        }
-    }
-
-    /// EC2 says that it takes the instance back, or no longer says so.
-    pub(crate) fn notice(&mut self, now: Ms, noticed: bool) {
-        self.noticed = noticed.then(|| self.noticed.unwrap_or(now));
-        if self.noticed.is_some_and(|at| now - at < FIVE_MINUTES) && matches!(self.attempt, Attempt::Preparing(_)) {
-            self.attempt = Attempt::None;
-        }
-    }
-
-    /// Somebody holds the instance, or no longer does.
-    pub(crate) fn hold(&mut self, held: bool) {
-        self.held = held;
-        if held && matches!(self.attempt, Attempt::Preparing(_)) {
-            self.attempt = Attempt::None;
-        }
-    }
-
-    pub(crate) fn set(&mut self, settings: Settings) {
-        self.settings = settings;
-    }
-
-    /// All that was seen is worth nothing any more; what EC2 and the operator have said is.
-    pub(crate) fn start_afresh(&mut self) {
-        *self =
-            Oracle { attempts: self.attempts, noticed: self.noticed, held: self.held, ..Oracle::new(self.settings) };
-    }
-
-    /// Another agent goes on, from what was known at the last sample, or at the one before that.
-    pub(crate) fn restart(&mut self, one_sample_old: bool) {
-        let mut clocks = self.clocks;
-        let mut known = std::mem::take(&mut self.known);
-        if one_sample_old {
-            clocks = self.before;
-            known.retain(|known| known.since <= clocks.at);
-        }
-        *self = Oracle { attempts: self.attempts, ..Oracle::new(self.settings) };
-        (self.clocks, self.before, self.known) = (clocks, clocks, known);
-    }
-
-    fn take_in(&mut self, now: Ms, shown: Option<Shown>) {
-        let observed = self.last.map_or(0, |(then, _)| match now - then {
-            gap if gap > 2 * self.settings.interval => self.settings.interval,
-            gap => gap,
-        });
-        let found = match shown {
-            None => Found::Unknown,
-            Some(shown) => {
-                self.get_to_know(now, shown.rows);
-                let player = |known: &Known| known.accepted && now - known.since >= self.settings.min_connection;
-                if self.known.iter().any(player) { Found::Players } else { Found::Nobody(shown.listening) }
-            }
-        };
-        self.before = self.clocks;
-        if self.due() && !self.efs_ready {
-            self.clocks.efs_waited += observed;
-        }
-        self.clocks.at = now;
-        self.clocks.running = match (found, shown) {
-            (Found::Unknown, _) | (_, None) => self.clocks.running,
-            (Found::Players, Some(shown)) => Some((shown.listening, 0)),
-            (Found::Nobody(listening), _) => {
-                let so_far =
-                    self.clocks.running.filter(|(clock, _)| *clock == listening).map_or(0, |(_, so_far)| so_far);
-                let before = self.last.map(|(_, found)| found);
-                Some((listening, if before == Some(found) { so_far + observed } else { so_far }))
-            }
-        };
-        self.last = Some((now, found));
-        if found == Found::Unknown {
-            self.blind_since.get_or_insert(now);
+    /// An agent begins to watch; with `memory` it goes on from what another one knew.
+    pub(crate) fn begins(&mut self, now: Ms, memory: bool) {
+        if memory {
+            self.bounds.goes_on(now);
         } else {
-            (self.blind_since, self.alarmed) = (None, false);
+            self.bounds = Bounds::default();
         }
-        if !self.due() {
-            self.clocks.efs_waited = 0;
-            self.pause = None;
-        }
-        let nobody = shown.is_some_and(|shown| self.nobody(now, shown.rows));
-        if matches!(self.attempt, Attempt::Preparing(_)) && !(self.due() && nobody) {
-            self.attempt = Attempt::None;
-        }
+        (self.watches_since, self.last_sample, self.blind_since) = (now, None, None);
     }
 
-    fn due(&self) -> bool {
-        self.clocks.running.is_some_and(|(listening, so_far)| so_far >= self.settings.window(listening))
+    /// The machine has slept: all that was seen is worth nothing.
+    pub(crate) fn start_afresh(&mut self, now: Ms) {
+        self.begins(now, false);
     }
 
-    /// Nobody is there who plays, who may come to play, or who is just being let in.
-    fn nobody(&self, now: Ms, rows: &[Connection]) -> bool {
-        rows.iter().all(|row| {
-            let since = self.known.iter().find(|known| known.id == row.id && !known.accepted).map(|known| known.since);
-            !row.accepted() && since.is_some_and(|since| now - since >= BACKLOG)
-        })
-    }
-
-    fn get_to_know(&mut self, now: Ms, rows: &[Connection]) {
-        if rows.is_empty() {
-            self.known.clear();
-            return;
+    /// A sample was taken.
+    pub(crate) fn sample(&mut self, world: &World, alarms: bool, stopping: bool) -> Judgement {
+        let now = world.moment();
+        let gap = self.last_sample.replace(now).map(|then| now - then);
+        let observed = gap.filter(|gap| *gap <= 2 * world.settings().interval);
+        let (own, other) = (world.troubles().own_readable(world.now()), world.troubles().network_readable(world.now()));
+        if observed.is_none() || !own || !other || world.omits() {
+            self.watches_since = now;
         }
-        self.known.retain(|known| rows.iter().any(|row| (row.id, row.accepted()) == (known.id, known.accepted)));
-        for row in rows {
-            if !self.known.iter().any(|known| known.id == row.id) {
-                self.known.push(Known { id: row.id, accepted: row.accepted(), since: now });
-            }
-        }
+        self.bounds.sample(world, gap, self.watches_since, stopping)?;
+        self.alarm(world, alarms, now)
     }
 
-    fn pause_between(&mut self, now: Ms, (shortest, longest): (Ms, Ms), may_end: bool) {
-        self.pause = Some(Pause { not_before: now + shortest, at_latest: now + longest, may_end });
+    /// Whoever cannot be seen for long has to be told of. Only of the plainest case: the host's tables, and nobody there.
+    fn alarm(&mut self, world: &World, alarms: bool, now: Ms) -> Judgement {
+        let blind = !world.own_readable() && self.bounds.is_quiet();
+        self.blind_since = blind.then(|| self.blind_since.unwrap_or(now));
+        // It may have been blind before, for another reason, and have told so.
+        self.alarmed = (self.alarmed || alarms) && !self.bounds.sees();
+        // What a server said last stands for 5 minutes if it cannot be asked again.
+        let overdue = |since| now - since > 2 * BLIND + 2 * world.settings().interval;
+        if self.blind_since.is_some_and(overdue) && !self.alarmed && self.watches_since + BLIND < now {
+            return Err((Promise::Alarm, "not everything could be seen for more than 5 minutes, and nobody was told"));
+        }
+        Ok(())
+    }
+
+    /// The agent was told an answer.
+    pub(crate) fn hears(&mut self, world: &World, asked: &Asked) {
+        self.bounds.hears(world, asked);
+    }
+
+    /// A request arrives that rests on `look`.
+    pub(crate) fn arrives(&mut self, world: &mut World, look: &Look) -> Judgement {
+        if let Some(why) = self.bounds.is_unknown(world, look.asked.map(|at| world.moment() - (world.now() - at))) {
+            return Err((Promise::Nobody, why));
+        }
+        cut_off::judge(world, look, self.watches_since, self.bounds.may_be_due_since())?;
+        self.bounds.arrives(world, look)
+    }
+
+    /// EC2 has granted a stop.
+    pub(crate) fn granted(&mut self, now: Ms) {
+        self.bounds.waits_until(now + 5 * MINUTE);
     }
 }

@@ -24,6 +24,14 @@ pub(crate) fn ambush(rng: &mut Rng, window: Ms) -> Event {
     Event { when: around(rng, window), what: visit(rng) }
 }
 
+/// Somebody whose joins fail, from some time in the window on.
+pub(crate) fn failed_joins(rng: &mut Rng, window: Ms) -> Event {
+    let hold = if rng.bool() { 45 * SECOND } else { rng.u64(20 * SECOND..65 * SECOND) };
+    let pause = rng.u64(SECOND..100 * SECOND);
+    let tries = rng.u32(1..16);
+    Event { when: When::Empty(rng.u64(..window)), what: What::FailedJoins { tries, hold, pause } }
+}
+
 /// From a little before to a little after a time without players of this length.
 pub(crate) fn around(rng: &mut Rng, window: Ms) -> When {
     When::Empty((window + rng.u64(..30 * SECOND)).saturating_sub(8 * SECOND))
@@ -38,7 +46,7 @@ fn visit(rng: &mut Rng) -> What {
     };
     // Vanilla drops a silent client after 15 to 30 s.
     let lingers = if rng.u8(..4) == 0 { rng.u64(SECOND..30 * SECOND) } else { 0 };
-    What::Visit { stay, lingers, accept: accept(rng) }
+    What::Visit { stay, lingers, accept: accept(rng), door: rng.usize(..2), aside: rng.u8(..3) == 0 }
 }
 
 /// How long a server takes to accept a connection: no time at all, or, while it is busy, some.

@@ -1,5 +1,6 @@
-//! The figures of four rules in the same world, as a table.
+//! The figures of four rules in the same world, as tables.
 
+use std::collections::BTreeMap;
 use std::fmt::Write;
 
 use crate::simulator::agent::Agent;
@@ -8,18 +9,41 @@ use crate::simulator::flaws::Flaw;
 use crate::simulator::ledger::{Ledger, Paid};
 use crate::simulator::rivals::{Cron, Ideal, Naive};
 use crate::simulator::script::{HOUR, MINUTE, Ms, tenths};
+use crate::simulator::site::{Kind, Manner};
 use crate::simulator::sweep::{over, seed_of};
 
 /// What the rules came to on the same days.
 #[derive(Debug, Default)]
 pub(crate) struct Comparison {
-    pub agent: Ledger,
-    pub naive: Ledger,
-    pub cron: Ledger,
-    pub ideal: Ledger,
-    pub samples: u64,
+    /// mc-idle, the naive rule, the cron script, the all-knowing rule.
+    pub(crate) columns: [Ledger; 4],
+    /// Of mc-idle and the all-knowing rule: days, and what they came to, by the kind of machine.
+    pub(crate) kinds: BTreeMap<(Kind, bool), (u64, Brief, Brief)>,
+    pub(crate) samples: u64,
     /// The first day on which the agent broke a promise.
-    pub broken: Option<u64>,
+    pub(crate) broken: Option<u64>,
+}
+
+/// The figures of a ledger that are told by kinds.
+#[derive(Debug, Clone, Copy, Default)]
+pub(crate) struct Brief {
+    up: Ms,
+    stops: u64,
+    cut_off: u64,
+    missed: u64,
+}
+
+impl Brief {
+    fn add(&mut self, ledger: &Ledger) {
+        self.sum(Brief { up: ledger.up, stops: ledger.stops, cut_off: ledger.cut_off, missed: ledger.missed });
+    }
+
+    fn sum(&mut self, other: Brief) {
+        self.up += other.up;
+        self.stops += other.stops;
+        self.cut_off += other.cut_off;
+        self.missed += other.missed;
+    }
 }
 
 /// Lives through `days` days with each of the rules, until the agent breaks a promise.
@@ -28,19 +52,32 @@ pub(crate) fn compare(days: u64, seed: u64, weather: Weather, flaw: Option<Flaw>
         let script = script(seed_of(seed, day), weather);
         let mut agent = Agent::new(&script, flaw);
         let (ledger, breach) = live(&script, &mut agent);
-        sum.agent.add(ledger);
         sum.samples += agent.samples();
-        sum.naive.add(live(&script, &mut Naive::default()).0);
-        sum.cron.add(live(&script, &mut Cron::new(&script)).0);
-        sum.ideal.add(live(&script, &mut Ideal).0);
+        let others = [
+            live(&script, &mut Naive::default()).0,
+            live(&script, &mut Cron::new(&script)).0,
+            live(&script, &mut Ideal).0,
+        ];
+        let kind = sum.kinds.entry((script.site.kind, script.site.manner == Manner::Honest)).or_default();
+        kind.0 += 1;
+        kind.1.add(&ledger);
+        kind.2.add(&others[2]);
+        for (column, ledger) in sum.columns.iter_mut().zip(std::iter::once(ledger).chain(others)) {
+            column.add(ledger);
+        }
         breach.is_none()
     });
     let mut all = Comparison { broken, ..Comparison::default() };
     for sum in sums {
-        all.agent.add(sum.agent);
-        all.naive.add(sum.naive);
-        all.cron.add(sum.cron);
-        all.ideal.add(sum.ideal);
+        for (column, ledger) in all.columns.iter_mut().zip(sum.columns) {
+            column.add(ledger);
+        }
+        for (kind, (days, agent, ideal)) in sum.kinds {
+            let entry = all.kinds.entry(kind).or_default();
+            entry.0 += days;
+            entry.1.sum(agent);
+            entry.2.sum(ideal);
+        }
         all.samples += sum.samples;
     }
     all
@@ -69,9 +106,8 @@ impl Column {
 }
 
 /// The table, in Markdown.
-pub(crate) fn table(comparison: Comparison) -> String {
-    let Comparison { agent, naive, cron, ideal, .. } = comparison;
-    let columns = [agent, naive, cron, ideal].map(Column::new);
+pub(crate) fn table(comparison: &mut Comparison) -> String {
+    let columns = std::mem::take(&mut comparison.columns).map(Column::new);
     let mut table =
         String::from("| | mc-idle | naive rule | cron script | all-knowing rule |\n|---|---:|---:|---:|---:|\n");
     let mut row = |name: &str, figure: &dyn Fn(&Column) -> String| {
@@ -81,7 +117,12 @@ pub(crate) fn table(comparison: Comparison) -> String {
     };
     row("starts of the instance", &|column| grouped(column.ledger.boots));
     row("stops", &|column| grouped(column.ledger.stops));
-    row("**wrong stops**: a player was connected", &|column| grouped(column.ledger.cut_off));
+    row("**wrong stops**: a player was connected whom something could show", &|column| {
+        grouped(column.ledger.cut_off - column.ledger.stops_on_unseen)
+    });
+    row("stops on a player whom nothing could show (mc-idle's are listed below)", &|column| {
+        grouped(column.ledger.stops_on_unseen)
+    });
     row("**wrong stops**: who had started it still waited for the server", &|column| {
         grouped(column.ledger.left_waiting)
     });
@@ -98,6 +139,25 @@ pub(crate) fn table(comparison: Comparison) -> String {
     row("… at worst", &|column| part(&column.faultless, 100));
     row("… minutes before any stop: median", &|column| part(&column.all, 50));
     row("… at worst", &|column| part(&column.all, 100));
+    let [agent, ..] = &columns;
+    if !agent.ledger.unseen.is_empty() {
+        table.push_str("\n| players whom mc-idle cut off, and nothing could show | |\n|---|---:|\n");
+        for (why, number) in &agent.ledger.unseen {
+            let _ = writeln!(table, "| {why} | {} |", grouped(*number));
+        }
+    }
+    if comparison.kinds.len() > 1 {
+        table.push_str(
+            "\n| machine | days | stops | on a player whom nothing could show | missed | hours | all-knowing |\n",
+        );
+        table.push_str("|---|---:|---:|---:|---:|---:|---:|\n");
+        for ((kind, honest), (days, agent, ideal)) in &comparison.kinds {
+            let figures =
+                [*days, agent.stops, agent.cut_off, agent.missed, agent.up / HOUR, ideal.up / HOUR].map(grouped);
+            let answers = if *honest { "answers truly" } else { "does not" };
+            let _ = writeln!(table, "| {kind:?}, {answers} | {} |", figures.join(" | "));
+        }
+    }
     table
 }
 

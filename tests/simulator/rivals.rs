@@ -21,7 +21,7 @@ impl Watcher for Naive {
     fn wake(&mut self, world: &mut World) -> Result<(), Breach> {
         let now = world.now();
         self.next = Some(now + MINUTE);
-        if world.own_readable() && !world.own_rows().is_empty() {
+        if world.own_readable() && world.host_rows().next().is_some() {
             self.zero_since = None;
         } else if now - *self.zero_since.get_or_insert(now) >= world.settings().idle_window {
             // Whether it is granted or not, the next look asks again.
@@ -67,7 +67,7 @@ impl Watcher for Cron {
             // The script itself lies there.
             return Ok(());
         }
-        let accepted = world.own_rows().iter().filter(|row| row.accepted()).count();
+        let accepted = world.host_rows().filter(|link| link.accepted.is_some()).count();
         let lines = if world.own_readable() && accepted > 0 { accepted + 1 } else { 0 };
         let stamp = *self.stamp.get_or_insert(now);
         if lines > 0 {

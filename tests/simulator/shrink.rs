@@ -1,7 +1,9 @@
 //! Of a day on which a promise was broken, the smallest that still breaks it.
 
 use super::oracle::Breach;
-use super::script::{Event, MINUTE, Ms, Pace, SECOND, Script, Settings, When};
+use super::script::{Event, MINUTE, Ms, SECOND, Script, When};
+use super::settings::{Pace, Settings};
+use super::site::{Kind, Manner, Site};
 
 /// The smallest script found for which `breaks` gives the same promise as for `script`, and what it gives.
 pub(crate) fn shrink(script: &Script, breaks: &dyn Fn(&Script) -> Option<Breach>) -> Option<(Script, Breach)> {
@@ -49,16 +51,27 @@ impl Found<'_> {
     }
 
     fn simplify(&mut self) {
+        for site in [
+            Site::default(),
+            Site { kind: Kind::Host, ..self.script.site },
+            Site { manner: Manner::Honest, ..self.script.site },
+            Site { goes: false, ..self.script.site },
+            Site { impostor: false, ..self.script.site },
+        ] {
+            self.take(Script { site, ..self.script.clone() });
+        }
         self.take(Script { settings: Settings::default(), ..self.script.clone() });
         self.take(Script { pace: Pace::default(), ..self.script.clone() });
         self.take(Script { ended_by_others: false, ..self.script.clone() });
         let usual = Pace::default();
-        let singly: [fn(&mut Pace, &Pace); 8] = [
+        let singly: [fn(&mut Pace, &Pace); 10] = [
             |pace, usual| pace.boot = usual.boot,
             |pace, usual| pace.server = usual.server,
             |pace, usual| pace.prepare = usual.prepare,
             |pace, usual| pace.answer = usual.answer,
             |pace, usual| pace.look = usual.look,
+            |pace, usual| pace.arrive = usual.arrive,
+            |pace, usual| pace.latency = usual.latency,
             |pace, usual| pace.lateness = usual.lateness,
             |pace, usual| pace.jitter = usual.jitter,
             |pace, usual| pace.told_once = usual.told_once,

@@ -1,6 +1,6 @@
 //! What is wrong around the agent at a time: each thing until some time.
 
-use mc_idle::idle::Efs;
+use mc_idle_rule::Efs;
 
 use super::script::{Ms, SECOND, Side, Trouble, What};
 
@@ -12,10 +12,12 @@ pub(crate) struct Troubles {
     row_omitted: Ms,
     own_blind: Ms,
     witness_blind: Ms,
+    network_blind: Ms,
+    mute: Ms,
     efs_hung: Ms,
     efs_missing: Ms,
     held: Ms,
-    aws: [Ms; 5],
+    aws: [Ms; Trouble::NUMBER],
 }
 
 impl Troubles {
@@ -32,6 +34,8 @@ impl Troubles {
                     last(&mut self.witness_blind, lasts);
                 }
             }
+            What::NetworkUnreadable { lasts } => last(&mut self.network_blind, lasts),
+            What::Mute { lasts } => last(&mut self.mute, lasts),
             What::Aws { trouble, lasts } => last(&mut self.aws[trouble as usize], lasts),
             What::Efs { hung: true, lasts } => last(&mut self.efs_hung, lasts),
             What::Efs { hung: false, lasts } => last(&mut self.efs_missing, lasts),
@@ -53,12 +57,31 @@ impl Troubles {
         self.witness_blind <= now
     }
 
+    /// The first network beside the host's.
+    pub(crate) fn network_readable(&self, now: Ms) -> bool {
+        self.network_blind <= now
+    }
+
+    /// Until when the server is asked in vain.
+    pub(crate) fn muted_until(&self) -> Ms {
+        self.mute
+    }
+
+    pub(crate) fn mute(&self, now: Ms) -> bool {
+        now < self.mute
+    }
+
     pub(crate) fn held(&self, now: Ms) -> bool {
         now < self.held
     }
 
     pub(crate) fn aws(&self, now: Ms, trouble: Trouble) -> bool {
         now < self.aws[trouble as usize]
+    }
+
+    /// Until when AWS fails in any way.
+    pub(crate) fn aws_until(&self) -> Ms {
+        self.aws.into_iter().max().unwrap_or_default()
     }
 
     /// The mount, on a machine that came up at `booted`.

@@ -11,8 +11,11 @@
 pub mod agent;
 pub mod check;
 pub mod ec2;
-pub mod lab;
+pub mod emulated_aws;
 pub mod notify;
+pub mod peers;
+pub mod relay;
+pub mod skip;
 pub mod sockets;
 
 use std::io::{BufRead, BufReader, Write};
@@ -28,26 +31,23 @@ use tempfile::TempDir;
 /// How long anything may take that should happen at once; no test asserts on how fast it does.
 pub const SOON: Duration = Duration::from_secs(90);
 
-/// Skips the rest of a test that lacks something, with one clear line. In CI that is a failure.
-#[macro_export]
-macro_rules! skip_unless {
-    ($there:expr, $what:expr) => {
-        if !$there {
-            assert!(std::env::var_os("CI").is_none(), "skipped in CI: needs {}", $what);
-            eprintln!("skipped: needs {}", $what);
-            return;
-        }
-    };
-}
-
 /// Whether the test runs as root.
 pub fn root() -> bool {
     rustix::process::geteuid().is_root()
 }
 
-/// The checkout.
+/// The checkout: whichever package's test this is.
 pub fn checkout() -> &'static Path {
-    Path::new(env!("CARGO_MANIFEST_DIR"))
+    let own = Path::new(env!("CARGO_MANIFEST_DIR"));
+    own.ancestors().find(|folder| folder.join("Cargo.lock").exists()).unwrap()
+}
+
+/// A program of this workspace, built beside the test.
+pub fn program(name: &str) -> PathBuf {
+    let test = std::env::current_exe().unwrap();
+    let program = test.ancestors().nth(2).unwrap().join(name);
+    assert!(program.exists(), "{} is not built; run the tests of the whole workspace", program.display());
+    program
 }
 
 /// A process that is killed when the test lets go of it, and whose output can be waited for. A test that fails prints it.
@@ -185,7 +185,13 @@ impl Config {
 
 /// The agent's program, with no AWS settings of whoever runs the tests.
 pub fn mc_idle() -> Command {
-    let mut command = Command::new(env!("CARGO_BIN_EXE_mc-idle"));
+    let mut command = Command::new(program("mc-idle"));
+    without_aws(&mut command);
+    command
+}
+
+/// Takes the AWS settings of whoever runs the tests away from `command`.
+pub fn without_aws(command: &mut Command) {
     for (name, _) in std::env::vars_os() {
         let name = name.to_string_lossy().into_owned();
         if name.starts_with("AWS_") || ["NOTIFY_SOCKET", "WATCHDOG_USEC", "JOURNAL_STREAM"].contains(&name.as_str()) {
@@ -193,7 +199,6 @@ pub fn mc_idle() -> Command {
         }
     }
     command.env("AWS_CONFIG_FILE", "/dev/null").env("AWS_SHARED_CREDENTIALS_FILE", "/dev/null");
-    command
 }
 
 /// `mc-idle run` with `config`.

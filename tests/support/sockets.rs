@@ -8,7 +8,8 @@ use std::process::Command;
 
 use mc_idle::config::Settings;
 use mc_idle::config::settings::Scope;
-use mc_idle::idle::{Reading, Seen, Socket};
+use mc_idle_rule::facts::Sockets;
+use mc_idle_rule::{Facts, NetworkId, Socket};
 
 /// A second address, for a peer that differs from the usual one.
 pub const OTHER_V6: &str = "fd00:7::9";
@@ -30,12 +31,10 @@ pub fn scope(ports: &[u16]) -> Scope {
     Scope { ports: ports.iter().copied().collect(), ..Settings::default().scope }
 }
 
-/// What `reading` shows; fails the test if it shows nothing.
-pub fn seen(reading: Reading) -> Seen {
-    match reading {
-        Reading::Seen(seen) => seen,
-        Reading::Unknown(why) => panic!("unknown: {why}"),
-    }
+/// What the host's own tables show; fails the test if they show nothing.
+pub fn on_the_host(facts: &Facts) -> Sockets {
+    let host = facts.networks.iter().find(|network| network.id.is_host()).unwrap();
+    host.sockets.clone().unwrap_or_else(|why| panic!("unknown: {why}"))
 }
 
 /// A connection with both its ends.
@@ -65,7 +64,8 @@ impl Pair {
 
 /// The row of a connection that the server has not accepted.
 pub fn waiting(client: &TcpStream) -> Socket {
-    Socket { local: client.peer_addr().unwrap(), peer: client.local_addr().unwrap(), inode: None }
+    let (local, peer) = (client.peer_addr().unwrap(), client.local_addr().unwrap());
+    Socket { network: NetworkId::HOST, local, peer, inode: None }
 }
 
 /// Its inode, as the tables have it.

@@ -5,11 +5,10 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use fastrand::Rng;
-use jiff::Timestamp;
+use mc_heartbeat::{AgentState, Heartbeat};
 use mc_idle::clock::Clock;
-use mc_idle::heartbeat::{PutError, Store};
-use mc_idle::idle::Moment;
-use serde::Deserialize;
+use mc_idle::report::heartbeat::{PutError, Store};
+use mc_idle_rule::Moment;
 use tokio::time::sleep;
 
 /// The way to SSM and back.
@@ -28,7 +27,7 @@ const ROUNDING: Duration = Duration::from_secs(1);
 /// What is told of a server.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Facts {
-    pub state: &'static str,
+    pub state: AgentState,
     pub players: Option<usize>,
 }
 
@@ -69,7 +68,7 @@ pub(crate) struct Ledger {
     pub states: Changes,
     pub players: Changes,
     /// Lost changes of state by the state.
-    pub lost: BTreeMap<&'static str, u64>,
+    pub lost: BTreeMap<AgentState, u64>,
     /// How often a reader called a living agent dead, for how many seconds in all, and the most.
     pub dead: u64,
     pub dead_seconds: f64,
@@ -93,7 +92,7 @@ struct Server {
     state_untold: Option<Moment>,
     players_untold: Option<Moment>,
     start_untold: bool,
-    shown: Option<(String, Option<usize>)>,
+    shown: Option<(AgentState, Option<usize>)>,
     next_by: Option<Moment>,
     quota: u32,
     retry_held: bool,
@@ -142,13 +141,14 @@ impl Account {
         Some(Duration::from_secs_f64(self.rng.f64() * BACKOFF * 2_f64.powf(f64::from(attempt - 1))))
     }
 
-    fn written(&mut self, server: usize, now: Moment, told: Told) {
+    fn written(&mut self, server: usize, now: Moment, told: &Heartbeat) {
         let (server, ledger) = (&mut self.servers[server], &mut self.ledger);
+        let players = told.players.and_then(|players| usize::try_from(players).ok());
         let returned = if std::mem::take(&mut server.retry_held) { RETRY_COST } else { 1 };
         server.quota = (server.quota + returned).min(QUOTA);
-        server.start_untold &= told.state != "starting";
+        server.start_untold &= told.state != AgentState::Starting;
         match &server.shown {
-            Some((state, players)) if *state == told.state && *players == told.players => ledger.regular += 1,
+            Some((state, known)) if *state == told.state && *known == players => ledger.regular += 1,
             Some((state, _)) if *state == told.state => ledger.of_players += 1,
             _ => ledger.of_states += 1,
         }
@@ -157,13 +157,13 @@ impl Account {
             if truth.state == told.state {
                 ledger.states.delays.extend(server.state_untold.take().map(seconds_since));
             }
-            if truth.players == told.players {
+            if truth.players == players {
                 ledger.players.delays.extend(server.players_untold.take().map(seconds_since));
             }
         }
         server.missed(ledger, now);
-        server.next_by = told.patience().map(|patience| now.plus(patience));
-        server.shown = Some((told.state, told.players));
+        server.next_by = Some(now.plus(told.speaks_for()));
+        server.shown = Some((told.state, players));
     }
 
     /// The agent of this server runs from now on.
@@ -224,21 +224,6 @@ impl Server {
     }
 }
 
-#[derive(Debug, Deserialize)]
-struct Told {
-    state: String,
-    players: Option<usize>,
-    at: String,
-    next_by: String,
-}
-
-impl Told {
-    fn patience(&self) -> Option<Duration> {
-        let (at, next_by): (Timestamp, Timestamp) = (self.at.parse().ok()?, self.next_by.parse().ok()?);
-        Some(next_by.duration_since(at).unsigned_abs())
-    }
-}
-
 /// What one server writes to: the SDK, and SSM behind it.
 #[derive(Debug, Clone)]
 pub(crate) struct Ssm {
@@ -256,13 +241,13 @@ impl Ssm {
 impl Store for Ssm {
     async fn put(&self, _: String, value: String) -> Result<(), PutError> {
         let error = |throttled, text: String| PutError { throttled, text };
-        let told: Told = serde_json::from_str(&value).map_err(|wrong| error(false, wrong.to_string()))?;
+        let told = Heartbeat::parse(&value).map_err(|wrong| error(false, wrong.to_string()))?;
         for attempt in 1.. {
             sleep(LATENCY).await;
             let wait = {
                 let (mut account, now) = (self.account(), self.clock.now());
                 if account.granted(now) {
-                    account.written(self.server, now, told);
+                    account.written(self.server, now, &told);
                     break;
                 }
                 account.wait(self.server, attempt).ok_or_else(|| error(true, "ThrottlingException".to_owned()))?

@@ -3,10 +3,10 @@
 use std::time::Duration;
 
 use fastrand::Rng;
+use mc_heartbeat::{AgentState, EfsState};
 use mc_idle::config::settings::HeartbeatSettings;
-use mc_idle::heartbeat::record::Author;
-use mc_idle::heartbeat::writer::{Link, pair};
-use mc_idle::heartbeat::{Heart, Report};
+use mc_idle::report::heartbeat::writer::{Link, pair};
+use mc_idle::report::heartbeat::{HeartbeatHandle, Report, Writer};
 use tokio::sync::watch;
 use tokio::time::sleep;
 
@@ -14,7 +14,7 @@ use super::account::{Facts, Ssm};
 
 /// `idle_minutes`, as it is by default.
 const IDLE_WINDOW: u64 = 15 * MINUTE;
-/// How long the final heartbeats are waited for: as agent/service.rs has it.
+/// How long the final heartbeats are waited for: as agent/service/mod.rs has it.
 const STOPPING_PATIENCE: Duration = Duration::from_secs(5);
 const ENDED_PATIENCE: Duration = Duration::from_secs(1);
 /// One evening in so many ends by an operator's hand, in its middle.
@@ -127,41 +127,45 @@ fn seconds(rng: &mut Rng, from: u64, to: u64) -> f64 {
 pub(crate) async fn evening(ssm: Ssm, settings: HeartbeatSettings, starts: Starts, mut rng: Rng) {
     let evening = Evening::draw(starts, &mut rng);
     sleep(evening.start).await;
-    let (heart, writer) = pair(settings, ssm.clock);
-    let author = Author { instance_id: format!("i-{:017x}", ssm.server), boot_id: String::new() };
+    let (heartbeat, writer) = pair(settings, ssm.clock);
+    let author = Writer { instance_id: format!("i-{:017x}", ssm.server), boot_id: String::new() };
     let (_link, link) = watch::channel(Some(Link { store: ssm.clone(), author }));
     let agent = tokio::spawn(writer.run(link, drop));
     ssm.account().begin(ssm.server, ssm.clock.now());
-    let tell = |state, players| heart.tell(change(&ssm, state, players));
-    tell("no-server", 0);
+    let tell = |state, players| heartbeat.tell(change(&ssm, state, players));
+    tell(AgentState::NoServer, 0);
     sleep(Duration::from_secs_f64(evening.booting)).await;
-    tell("idle", 0);
+    tell(AgentState::Idle, 0);
     let (mut now, mut count) = (0.0, 0);
     for (at, players) in evening.players {
         sleep(Duration::from_secs_f64(at - now)).await;
         (now, count) = (at, players);
-        tell(if players == 0 { "idle" } else { "occupied" }, players);
+        tell(if players == 0 { AgentState::Idle } else { AgentState::Occupied }, players);
     }
     sleep(Duration::from_secs_f64(evening.over - now)).await;
     if evening.by_hand {
-        last(&heart, change(&ssm, "ended", count), ENDED_PATIENCE).await;
+        last(&heartbeat, change(&ssm, AgentState::Ended, count), ENDED_PATIENCE).await;
     } else {
         let down = sleep(Duration::from_secs_f64(evening.going_down));
-        let stopping = change(&ssm, "stopping", count);
-        last(&heart, stopping.clone(), STOPPING_PATIENCE).await;
-        heart.tell(stopping);
+        let stopping = change(&ssm, AgentState::Stopping, count);
+        last(&heartbeat, stopping.clone(), STOPPING_PATIENCE).await;
+        heartbeat.tell(stopping);
         down.await;
     }
     agent.abort();
     ssm.account().end(ssm.server, ssm.clock.now());
 }
 
-async fn last(heart: &Heart, report: Report, patience: Duration) {
-    heart.clone().last(report, patience).await;
+async fn last(heartbeat: &HeartbeatHandle, report: Report, patience: Duration) {
+    heartbeat.clone().last(report, patience).await;
 }
 
-fn change(ssm: &Ssm, state: &'static str, players: usize) -> Report {
+fn change(ssm: &Ssm, state: AgentState, players: usize) -> Report {
     let facts = Facts { state, players: Some(players) };
     ssm.account().change(ssm.server, ssm.clock.now(), facts);
-    Report { state, players: facts.players, ..Report::starting("mounted", "A sentence for a person.".to_owned()) }
+    Report {
+        state,
+        players: facts.players,
+        ..Report::starting(EfsState::Mounted, "A sentence for a person.".to_owned())
+    }
 }

@@ -1,32 +1,52 @@
 //! What has to hold for every input of a parser, whoever makes it up: the fuzzer (`make fuzz`), or the corpus that
 //! `tests/corpus.rs` replays. Each function is a target and panics at an input for which it does not hold.
+//! Over 400 lines: one property after the other.
 
-use std::net::IpAddr;
+use std::collections::BTreeSet;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::ops::RangeInclusive;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::LazyLock;
 use std::time::Duration;
 
-use mc_idle::config::files::{self, ConfigError};
-use mc_idle::config::keys::KEYS;
-use mc_idle::config::settings::{ParameterName, Settings};
-use mc_idle::hold;
+use mc_idle::ask::{Answer, raknet};
+use mc_idle::cloud::metadata;
+use mc_idle::config::ConfigError;
+use mc_idle::config::keys::{self, KEYS};
+use mc_idle::config::settings::{MountPoint, ParameterName, Settings};
+use mc_idle::holds;
+use mc_idle::holds::file::Time;
+use mc_idle::holds::ledger::{Claim, HoldEnd, HoldSource, Ledger};
+use mc_idle::host::mounts::fstab::Fstab;
+use mc_idle::host::mounts::mountinfo::Table;
 use mc_idle::host::properties::{self, Port};
-use mc_idle::host::row::Row;
-use mc_idle::host::{containers, mountinfo, tables};
-use mc_idle::idle::{Moment, Rule};
-use mc_idle::{metadata, state_file};
+use mc_idle::host::sockets::row::Row;
+use mc_idle::host::sockets::tables;
+use mc_idle::host::{addresses, processes};
+use mc_idle::state::state_file;
+use mc_idle_rule::facts::Publication;
+use mc_idle_rule::{Edition, Moment, Rule};
+use mc_launcher_core::web::access::Keys;
+use mc_launcher_core::web::request::{self, Caller, KeyRing, Route};
+use mc_ping::answer::{LONGEST_NAME, MOST_NAMES};
+use mc_ping::java;
+use mc_service::config::Loaded;
 
 /// The function of a target.
 pub type Property = fn(&[u8]);
 
 /// Every target by its name, which is also that of its corpus.
-pub const TARGETS: [(&str, Property); 8] = [
+pub const TARGETS: [(&str, Property); 13] = [
+    ("addresses", addresses),
     ("config", config),
-    ("containers", containers),
+    ("docker_proxy", docker_proxy),
+    ("fstab", fstab),
     ("hold", hold),
+    ("java_status", java_status),
+    ("launcher_request", launcher_request),
     ("metadata", metadata),
     ("mountinfo", mountinfo),
+    ("raknet_pong", raknet_pong),
     ("server_properties", server_properties),
     ("state_file", state_file),
     ("tables", tables),
@@ -85,27 +105,53 @@ pub fn server_properties(input: &[u8]) {
     assert_ne!(port.number(), Some(0));
 }
 
-/// `/proc/self/mountinfo`: the mount that is found is the last one with its mount point, as it stands there, and a mount on
-/// top of all is found.
+/// `/proc/self/mountinfo`: what is taken for a table is whole, every mount that a path lies on is one of its lines, and a
+/// mount on top of all is found.
 pub fn mountinfo(input: &[u8]) {
-    for (mount_point, escaped) in [("/mnt/efs", "/mnt/efs"), ("/mnt/my efs", "/mnt/my\\040efs")] {
-        let mount_point = Path::new(mount_point);
-        let Ok(found) = mountinfo::topmost(input, mount_point) else { continue };
-        let is_there = |line: &&[u8]| line.split(|byte| *byte == b' ').nth(4) == Some(escaped.as_bytes());
-        match (input.split(|byte| *byte == b'\n').rfind(is_there), found) {
-            (None, None) => {}
-            (Some(line), Some(found)) => {
-                let line = std::str::from_utf8(line).expect("what is parsed is text");
-                let mut words = line.split(' ');
-                assert_eq!(words.next().and_then(|id| id.parse().ok()), Some(found.mnt_id), "{line:?}");
-                assert_eq!(words.skip(5).skip_while(|word| *word != "-").nth(1), Some(&*found.fs_type), "{line:?}");
-            }
-            (line, found) => panic!("{line:?} is there, and {found:?} was found"),
+    let Ok(table) = Table::parse(input) else { return };
+    let lines: Vec<&[u8]> = input.strip_suffix(b"\n").unwrap_or(input).split(|byte| *byte == b'\n').collect();
+    let word = |line: &[u8], at: usize| line.split(|byte| *byte == b' ').nth(at).map(<[u8]>::to_owned);
+    let nfs: BTreeSet<i32> = table.nfs().map(|mount| mount.id).collect();
+    assert!(nfs.len() <= lines.len());
+    for (path, escaped) in [("/mnt/efs", "/mnt/efs"), ("/mnt/my efs", "/mnt/my\\040efs")] {
+        let path = Path::new(path);
+        let (mount, folder) = (table.at(path), table.at(&path.join("world/region")));
+        for mount in [mount, folder] {
+            let id = |line: &&[u8]| word(line, 0).and_then(|word| String::from_utf8(word).ok()?.parse().ok());
+            let line = lines.iter().find(|line| id(line) == Some(mount.id));
+            assert!(line.is_some(), "{mount:?} is not in the table");
+            assert!(path.join("world/region").starts_with(mount.point()), "{mount:?}");
+            assert_eq!(mount.nfs().is_some(), ["nfs", "nfs4"].contains(&mount.fs_type));
         }
-        let on_top = format!("\n98 29 0:51 / {escaped} rw,relatime shared:50 - nfs4 127.0.0.1:/ rw,vers=4.1\n");
-        let found = mountinfo::topmost([input, on_top.as_bytes()].concat().as_slice(), mount_point);
-        assert!(matches!(found, Ok(Some(mount)) if mount.mnt_id == 98 && mount.fs_type == "nfs4"));
+        // A table in which two mounts have one number, or with a number below zero, is made up.
+        let numbers =
+            |at| lines.iter().filter_map(move |line| std::str::from_utf8(&word(line, at)?).ok()?.parse::<i32>().ok());
+        let (ids, parents): (BTreeSet<i32>, BTreeSet<i32>) = (numbers(0).collect(), numbers(1).collect());
+        let Some(free) = (1..=i32::MAX).find(|id| !ids.contains(id) && !parents.contains(id)) else { continue };
+        if ids.len() == lines.len() && mount.id > 0 {
+            let end: &[u8] = if input.ends_with(b"\n") { b"" } else { b"\n" };
+            let parent = mount.id;
+            let on_top =
+                format!("{free} {parent} 0:51 / {escaped} rw,relatime shared:50 - nfs4 127.0.0.1:/ rw,vers=4.1\n");
+            let text = [input, end, on_top.as_bytes()].concat();
+            let table = Table::parse(&text).expect("a whole table with a line more is whole");
+            let found = table.at(path);
+            assert!(found.id == free && found.fs_type == "nfs4", "{found:?}");
+        }
     }
+}
+
+/// `/etc/fstab`: a line counts for itself, a comment never does, and no mount point is told twice.
+pub fn fstab(input: &[u8]) {
+    const LINE: &[u8] = b"\nfs-1:/ /mnt/my\\040efs efs _netdev,nofail 0 0\n";
+    let fstab = Fstab::parse(input);
+    for points in [&fstab.at_boot, &fstab.later] {
+        assert!(points.iter().all(|point| point.is_absolute()), "{points:?}");
+        assert_eq!(points.iter().collect::<BTreeSet<_>>().len(), points.len(), "{points:?}");
+    }
+    let more = Fstab::parse(&[input, LINE].concat());
+    assert!(more.at_boot.contains(&PathBuf::from("/mnt/my efs")) && more.later == fstab.later);
+    assert_eq!(Fstab::parse(&[input, b"\n# fs-1:/ /mnt/efs efs defaults\n"].concat()), fstab);
 }
 
 /// A configuration file: the settings are within what is allowed, even those that stood before a wrong one; taken up a
@@ -123,15 +169,15 @@ pub fn config(input: &[u8]) {
 }
 
 fn config_file(text: &str) {
-    static DEFAULT: LazyLock<Settings> = LazyLock::new(Settings::default);
-    let mut settings = DEFAULT.clone();
-    let taken = files::apply(&mut settings, Path::new("config.toml"), text);
-    are_allowed(&settings);
+    static DEFAULT: LazyLock<Loaded<Settings>> = LazyLock::new(keys::defaults);
+    let mut loaded = DEFAULT.clone();
+    let taken = loaded.take(Path::new("config.toml"), text);
+    are_allowed(&loaded.settings);
     match taken {
         Ok(()) => {
-            let mut again = settings.clone();
-            files::apply(&mut again, Path::new("config.toml"), text).expect("what was taken once is taken again");
-            assert_eq!(again, settings);
+            let mut again = loaded.clone();
+            again.take(Path::new("config.toml"), text).expect("what was taken once is taken again");
+            assert_eq!(again.settings, loaded.settings);
         }
         Err(
             error @ (ConfigError::Syntax { line, .. }
@@ -166,15 +212,12 @@ fn are_allowed(settings: &Settings) {
         assert!(!mapped || net.prefix_len() < 96, "{net} matches no peer, since peers are in canonical form");
     }
 
-    let mount_point = settings.efs.mount_point.to_str().expect("TOML is text");
     let plain = |part: &str| !["", ".", ".."].contains(&part);
-    assert!(
-        ["", "/"].contains(&mount_point)
-            || mount_point.strip_prefix('/').is_some_and(|path| path.split('/').all(plain)),
-        "{mount_point:?}"
-    );
-
-    assert!(!mount_point.contains('\0'), "{mount_point:?}");
+    if let MountPoint::At(path) = &settings.efs.mount_point {
+        let path = path.to_str().expect("TOML is text");
+        let is_plain = path.strip_prefix('/').is_some_and(|path| path.split('/').all(plain));
+        assert!((path == "/" || is_plain) && !path.contains('\0'), "{path:?}");
+    }
 
     if let Some(file) = &settings.metrics_textfile {
         let file = file.to_str().expect("TOML is text");
@@ -233,10 +276,11 @@ fn state(text: &[u8]) {
     let text = state_file::text(&memory, BOOT, SLEPT);
     let again = state_file::parse(text.as_bytes(), BOOT, SLEPT, NOW).expect("what was taken up once is taken up again");
     assert_eq!(again, memory);
-    let known = Rule::remembering(Settings::default().terms(), memory, NOW).memory();
+    let known = Rule::remembering(Settings::default().rule_settings(), memory, NOW).memory();
     assert!(known.running.is_none_or(|running| running.elapsed <= NOW.0), "{:?}", known.running);
     assert!(known.efs_waited <= NOW.0, "{:?}", known.efs_waited);
-    assert!(known.first_seen.iter().all(|(_, at)| *at <= NOW), "{:?}", known.first_seen);
+    assert!(known.connections.iter().all(|known| known.first_seen <= NOW), "{:?}", known.connections);
+    assert!(known.answers.iter().all(|(.., at)| *at <= NOW), "{:?}", known.answers);
     let other_boot = text.replace(BOOT, "00000000-0000-0000-0000-000000000000");
     assert!(state_file::parse(other_boot.as_bytes(), BOOT, SLEPT, NOW).is_err(), "a state of another boot is taken up");
 }
@@ -264,40 +308,188 @@ pub fn metadata(input: &[u8]) {
     }
 }
 
-/// The file of a hold, the value of the remote one, and the duration on the command line: none holds longer than it may, and
-/// no reason breaks the line that it is shown in.
+/// The file of a hold, the value of the remote one, what is kept of both, and the duration on the command line: none holds
+/// longer than it may, and no reason breaks the line that it is shown in.
 pub fn hold(input: &[u8]) {
     const NOW: Moment = Moment(Duration::from_hours(1));
+    const TIME: Time<'_> = Time { boot_id: "boot", slept: Duration::ZERO, now: NOW };
     let one_line = |reason: &str| reason.chars().count() <= 200 && !reason.chars().any(char::is_control);
-    if let Some(Some(hold)) = hold::parse(input, "boot", NOW) {
-        assert!(hold.left.is_some_and(|left| left <= hold::LONGEST && !left.is_zero()), "{hold:?}");
-        assert!(one_line(&hold.reason), "{hold:?}");
+    if let Some(Some(Claim { reason, end })) = holds::file::parse(input, TIME) {
+        assert!(matches!(end, HoldEnd::At(end) if end > NOW && end.since(NOW) <= holds::LONGEST), "{end:?}");
+        assert!(one_line(&reason), "{reason:?}");
+    }
+    if let Ok(remembered) = holds::memory::parse(input, "boot", Duration::ZERO, NOW) {
+        let said = || remembered.iter().flat_map(|source| &source.said);
+        assert!(said().all(|said| said.first <= NOW && one_line(&said.claim.reason)), "{remembered:?}");
+        let questions: Vec<HoldSource> = remembered.iter().map(|source| source.question.clone()).collect();
+        let holds = Ledger::new(&questions, remembered, NOW).holds(NOW, mc_idle::clock::wall());
+        assert!(holds.iter().all(|hold| hold.left.is_none_or(|left| left <= holds::LONGEST)), "{holds:?}");
     }
     let Ok(text) = std::str::from_utf8(input) else { return };
-    if let Some(remote) = hold::remote(text) {
-        assert!(one_line(&remote.reason) && !remote.reason.is_empty(), "{remote:?}");
-        assert_eq!(remote.at(remote.until), None, "over at its end");
+    if let Some(claim) = holds::remote::parse(text) {
+        assert!(one_line(&claim.reason) && !claim.reason.is_empty(), "{claim:?}");
+        let HoldEnd::Wall(until) = claim.end else { panic!("{claim:?}") };
+        let question = HoldSource::Parameter(String::new());
+        let mut ledger = Ledger::new(std::slice::from_ref(&question), Vec::new(), NOW);
+        ledger.answered(&question, vec![claim], NOW);
+        assert!(ledger.holds(NOW, until).is_empty(), "not over at its end");
+        let before = until.checked_sub(Duration::from_secs(1)).unwrap_or(until);
+        assert!(ledger.holds(NOW, before).iter().all(|hold| hold.left <= Some(holds::LONGEST)));
     }
-    if let Ok(duration) = hold::parse_duration(text) {
-        assert!(duration <= hold::LONGEST, "{text:?} is {duration:?}");
+    if let Ok(duration) = holds::parse_duration(text) {
+        assert!(duration <= holds::LONGEST, "{text:?} is {duration:?}");
     }
-    assert!(one_line(&hold::tidy(text)));
+    assert!(one_line(&holds::tidy(text)));
 }
 
-/// `/proc/PID/cgroup`: a container's id is one wherever it stands, no other run of digits is, and no line hides another.
-pub fn containers(input: &[u8]) {
-    const ID: &str = "3f2a8c1d3f2a8c1d3f2a8c1d3f2a8c1d3f2a8c1d3f2a8c1d3f2a8c1d3f2a8c1d";
-    let (mut digits, mut has_id) = (0, false);
-    for byte in input.iter().chain(b"\n") {
-        if byte.is_ascii_hexdigit() {
-            digits += 1;
-        } else {
-            has_id |= digits == ID.len();
-            digits = 0;
+/// `/proc/PID/cmdline` of what calls itself docker-proxy, which anybody may. A line that is made of valid parts comes back as
+/// those parts, in whatever order they stand and whatever follows.
+pub fn docker_proxy(input: &[u8]) {
+    if let Some(found) = processes::publication(input) {
+        let mapped = |address: SocketAddr| address.ip().to_canonical() != address.ip();
+        assert!(!mapped(found.from) && !mapped(found.to), "{found:?} is not in canonical form");
+        assert_eq!(processes::publication(&command_line(&found, 0, b"")), Some(found));
+    }
+    // The parts are taken from the input, which makes up few addresses by itself.
+    let mut bytes = input.iter().copied().chain(std::iter::repeat(7));
+    let mut next = || bytes.next().unwrap_or_default();
+    let mut address = || {
+        let port = u16::from_be_bytes([next(), next()]);
+        let ip = match next() % 2 {
+            0 => IpAddr::V4(Ipv4Addr::from([next(), next(), next(), next()])),
+            _ => IpAddr::V6(Ipv6Addr::from([(); 16].map(|()| next()))),
+        };
+        SocketAddr::new(ip.to_canonical(), port)
+    };
+    let (from, to) = (address(), address());
+    let edition = if next() % 2 == 0 { Edition::Java } else { Edition::Bedrock };
+    let published = Publication { edition, from, to };
+    let rest = input.get(40..).unwrap_or_default();
+    assert_eq!(processes::publication(&command_line(&published, next(), rest)), Some(published));
+}
+
+/// The command line of a docker-proxy. Its arguments are turned by so many places.
+fn command_line(publication: &Publication, turn: u8, rest: &[u8]) -> Vec<u8> {
+    let Publication { edition, from, to } = publication;
+    let mut arguments = [
+        ("proto", if *edition == Edition::Java { "tcp".to_owned() } else { "udp".to_owned() }),
+        ("host-ip", from.ip().to_string()),
+        ("host-port", from.port().to_string()),
+        ("container-ip", to.ip().to_string()),
+        ("container-port", to.port().to_string()),
+    ];
+    arguments.rotate_left(usize::from(turn) % 5);
+    let arguments: String = arguments.iter().flat_map(|(name, value)| ["-", name, "\0", value, "\0"]).collect();
+    [b"/usr/bin/docker-proxy\0", arguments.as_bytes(), rest].concat()
+}
+
+/// `/proc/PID/net/fib_trie` and `if_inet6`: an own address is written there, is none of loopback, and is found whatever
+/// stands before it.
+pub fn addresses(input: &[u8]) {
+    const V4: Ipv4Addr = Ipv4Addr::new(198, 51, 100, 7);
+    const V6: Ipv6Addr = Ipv6Addr::new(0x2001, 0xdb8, 0, 0, 0, 0, 0, 7);
+    let Ok(text) = std::str::from_utf8(input) else { return };
+    for address in addresses::ipv4(text) {
+        assert!(!address.is_loopback() && text.contains(&format!("|-- {address}")), "{address} stands nowhere");
+    }
+    for address in addresses::ipv6(text) {
+        let digits = format!("{:032x}", u128::from(address));
+        assert!(text.to_ascii_lowercase().contains(&digits), "{address} stands nowhere");
+    }
+    let trie = format!("{text}\n        |-- {V4}\n           /32 host LOCAL\n");
+    assert!(addresses::ipv4(&trie).contains(&V4));
+    let table = format!("{text}\n{:032x} 02 40 00 80     eth0\n", u128::from(V6));
+    assert!(addresses::ipv6(&table).contains(&V6));
+}
+
+/// The answer of a Java server, whole, and as the text of one: read in two pieces or byte by byte it is the same, the count is
+/// one that stands there, and the names are few, short and harmless.
+pub fn java_status(input: &[u8]) {
+    let whole = java::Reader::new().push(input);
+    for piece in [1, (input.len() / 2).max(1)] {
+        let mut reader = java::Reader::new();
+        let read = input.chunks(piece).map(|piece| reader.push(piece)).find(|read| *read != Ok(None));
+        assert_eq!(read.unwrap_or(Ok(None)), whole, "in pieces of {piece}");
+    }
+    let text = java::status(input);
+    let packet = [&[0], &*varint(input.len()), input].concat();
+    if packet.len() <= java::LONGEST {
+        let framed = java::Reader::new().push(&[&*varint(packet.len()), &*packet].concat());
+        assert_eq!(framed, text.clone().map(Some));
+    }
+    for Answer { online, names } in whole.ok().flatten().into_iter().chain(text.ok()) {
+        assert!(is_written(input, online), "{online} stands nowhere");
+        assert!(names.len() <= MOST_NAMES && names.len() <= usize::try_from(online).expect("32 bits"), "{names:?}");
+        for name in names {
+            assert!((1..=LONGEST_NAME).contains(&name.chars().count()), "{name:?}");
+            assert!(
+                !name.contains(|char: char| char.is_control() || "\u{202e}\u{2066}\u{200f}".contains(char)),
+                "{name:?}"
+            );
         }
     }
-    assert_eq!(containers::names_a_container(input), has_id);
-    assert_eq!(input.split(|byte| *byte == b'\n').any(containers::names_a_container), has_id);
-    let more = [input, b"\n0::/system.slice/docker-", ID.as_bytes(), b".scope\n"].concat();
-    assert!(containers::names_a_container(&more));
+}
+
+fn varint(mut value: usize) -> Vec<u8> {
+    let mut bytes = Vec::new();
+    while value >= 0x80 {
+        bytes.push(u8::try_from(value & 0x7f).expect("7 bits") | 0x80);
+        value >>= 7;
+    }
+    bytes.push(u8::try_from(value).expect("7 bits"));
+    bytes
+}
+
+fn is_written(input: &[u8], number: u32) -> bool {
+    let digits = number.to_string();
+    input.windows(digits.len()).any(|window| window == digits.as_bytes())
+}
+
+/// The answer of a Bedrock server, whole, and as the motd in one: it belongs to one ping only, the count is one that stands
+/// there, and no motd makes it another.
+pub fn raknet_pong(input: &[u8]) {
+    const COUNT: u32 = 31_415;
+    let time = input.get(1..9).map_or(0, |time| u64::from_be_bytes(time.try_into().expect("8 bytes")));
+    if let Ok(Answer { online, names }) = raknet::pong(input, time) {
+        assert!(names.is_empty());
+        // Zeros before it are skipped, so that the digits are there all the same.
+        assert!(is_written(input, online), "{online} stands nowhere");
+        assert_eq!(raknet::pong(input, time ^ 1), Err(raknet::PongError::AnotherPing));
+    }
+    let motd = &input[..input.len().min(60_000)];
+    let text =
+        [b"MCPE;", motd, format!(";766;1.21.50;{COUNT};99999;1;world;Survival;1;19132;19133;0;").as_bytes()].concat();
+    let length = u16::try_from(text.len()).expect("short").to_be_bytes();
+    let ping = raknet::ping(time, 0);
+    let answer = [&[0x1c], &ping[1..9], &[0; 8], &ping[9..25], &length, &text].concat();
+    match raknet::pong(&answer, time) {
+        Ok(found) => assert_eq!(found, Answer { online: COUNT, names: vec![] }),
+        Err(error) => assert_eq!(error, raknet::PongError::NoCount),
+    }
+}
+
+/// A request to the launcher, as Lambda hands it over. Whoever shows no key starts nothing and sees no names, and only a POST to
+/// one path starts anything.
+pub fn launcher_request(input: &[u8]) {
+    const KEY: &str = "correct-horse-battery";
+    const BROKER_KEY: &str = "broker-key-0123456789";
+    const OWN: &str = "https://mc.example.org";
+    let Ok(event) = serde_json::from_slice(input) else { return };
+    let Some(request) = request::of_event(&event) else { return };
+    let ring = KeyRing { key: Keys::parse(KEY), broker_key: Keys::parse(BROKER_KEY) };
+    let cookie = ring.key.as_ref().map(Keys::cookie).unwrap_or_default();
+    let shows = |text: &str| request.headers.iter().any(|(_, value)| value.to_ascii_lowercase().contains(text));
+    match request::starter(&request, &ring, OWN) {
+        Ok(Caller::Friend) => assert!(shows(KEY) || (shows(&cookie) && shows(OWN))),
+        Ok(Caller::Broker { .. }) => assert!(shows(BROKER_KEY)),
+        Ok(Caller::Nobody) => panic!("nobody starts something"),
+        Err(denied) => assert!((400..=403).contains(&denied.status())),
+    }
+    assert!(!request::may_see(&request, &ring) || shows(KEY) || shows(BROKER_KEY) || shows(&cookie));
+    match request::route(&request) {
+        Route::Start => assert_eq!((request.method.as_str(), request.path.as_str()), ("POST", "/start")),
+        Route::Page | Route::Status => assert_ne!(request.method, "POST"),
+        Route::Invitation(key) => assert!(!key.is_empty() && key.bytes().all(|byte| byte.is_ascii_graphic())),
+        Route::Refused(status) => assert!((400..500).contains(&status)),
+    }
 }

@@ -1,0 +1,8 @@
+//! The program.
+
+use clap::Parser;
+use mc_broker::BrokerArguments;
+
+fn main() {
+    BrokerArguments::parse();
+}

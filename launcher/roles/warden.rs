@@ -1,0 +1,398 @@
+//! The warden's role: it looks again and again, serves wishes, watches over agents, keeps the records and tells people. An event
+//! only wakes it: what is so is always read from EC2 and SSM.
+
+use std::time::Duration;
+
+use jiff::Timestamp;
+use mc_service::printable::printable;
+use serde_json::Value;
+use tokio::time;
+
+use crate::aws::ec2::Ec2;
+use crate::aws::parameters::Parameters;
+use crate::aws::{Aws, zone};
+use crate::clock;
+use crate::deadline::Deadline;
+use crate::game;
+use crate::roles::delivery::Delivery;
+use crate::roles::look::{Look, heartbeat, look};
+use crate::roles::press::Press;
+use mc_launcher_core::server::instance::{Instance, InstanceState};
+use mc_launcher_core::server::usage::Usage;
+use mc_launcher_core::settings::Settings;
+use mc_launcher_core::start::generation::Lookup;
+use mc_launcher_core::start::outcome::Outcome;
+use mc_launcher_core::start::wish::{self, Fate, Wish};
+use mc_launcher_core::tell::address::Reach;
+use mc_launcher_core::tell::channel::Channels;
+use mc_launcher_core::warden::alarm;
+use mc_launcher_core::warden::dead_man::{self, Action, Case, Ping, RemoteHold, Verdict};
+use mc_launcher_core::warden::memory::Memory;
+use mc_launcher_core::warden::news::{Facts, news};
+use mc_launcher_core::warden::record::{self, Records};
+use mc_launcher_core::web::allow::{Allow, Name, Uuid};
+
+/// How long EC2 and SSM may take for one look.
+const LOOKS: Duration = Duration::from_secs(20);
+/// How long one call may take.
+const CALL: Duration = Duration::from_secs(10);
+/// How long the game may take to answer.
+const PING: Duration = Duration::from_secs(4);
+/// The time between the two pings before a stop.
+const BETWEEN_PINGS: Duration = Duration::from_secs(30);
+
+/// What has woken the warden.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Wake {
+    /// The schedule, or an event that says nothing by itself.
+    Schedule,
+    /// A notice that EC2 takes this spot instance back (EC2 user guide, spot instance interruption notices).
+    SpotNotice(String),
+}
+
+impl Wake {
+    /// What an event of EventBridge means. One of another form wakes the warden all the same.
+    #[must_use]
+    pub fn of_event(event: &Value) -> Self {
+        let is_notice =
+            event.get("detail-type").and_then(Value::as_str) == Some("EC2 Spot Instance Interruption Warning");
+        let id = event.get("detail").and_then(|detail| detail.get("instance-id")).and_then(Value::as_str);
+        match id {
+            Some(id) if is_notice => Wake::SpotNotice(id.to_owned()),
+            _ => Wake::Schedule,
+        }
+    }
+}
+
+/// The warden's role.
+#[derive(Debug)]
+pub struct WardenRole {
+    settings: Settings,
+    aws: Aws,
+    reach: Reach,
+}
+
+/// One look of the warden.
+struct Round<'a> {
+    role: &'a WardenRole,
+    log: &'a (dyn Fn(&str) + Sync),
+    memory: Memory,
+    channels: Channels,
+    /// What went wrong that nobody else would tell.
+    failures: Vec<String>,
+}
+
+impl WardenRole {
+    /// For the server in `settings`, with channels that may lead as far as `reach`.
+    #[must_use]
+    pub fn new(settings: Settings, aws: Aws, reach: Reach) -> Self {
+        WardenRole { settings, aws, reach }
+    }
+
+    fn ec2(&self) -> Ec2<'_> {
+        Ec2::new(&self.aws, &self.settings.server)
+    }
+
+    fn parameters(&self) -> Parameters<'_> {
+        Parameters::new(&self.aws, &self.settings)
+    }
+
+    /// Looks once. `log` takes a line about what was done.
+    ///
+    /// # Errors
+    /// Something could not be seen, done or told that is the warden's to do: an alarm on errors watches the watchman.
+    pub async fn look(&self, wake: &Wake, log: &(dyn Fn(&str) + Sync)) -> Result<(), String> {
+        let deadline = Deadline::after(LOOKS);
+        let parameters = self.parameters();
+        let (seen, told, tell) = tokio::join!(
+            look(&self.aws, &self.settings, deadline),
+            parameters.get("told", deadline),
+            parameters.get("tell", deadline),
+        );
+        // Without it everything would be told again at every look.
+        let told = told.map_err(|why| format!("cannot read what has been told: {why}"))?;
+        let mut failures = Vec::new();
+        let memory = told.map_or_else(Memory::default, |parameter| {
+            Memory::parse(&parameter.value).unwrap_or_else(|| {
+                log("the parameter told is damaged: begun anew");
+                Memory::default()
+            })
+        });
+        let channels = tell.and_then(|found| {
+            found.map_or_else(|| Ok(Channels::default()), |found| Channels::parse(&found.value, self.reach))
+        });
+        let channels = channels.unwrap_or_else(|why| {
+            failures.push(format!("nobody can be told anything: {why}"));
+            Channels::default()
+        });
+        Round { role: self, log, memory, channels, failures }.run(wake, seen).await
+    }
+}
+
+impl Round<'_> {
+    async fn run(mut self, wake: &Wake, mut seen: Look) -> Result<(), String> {
+        let before = self.memory.clone();
+        let now = seen.at;
+        self.memory.outbox.tidy(&self.channels.names().collect::<Vec<_>>(), now);
+        if let Err(why) = &seen.seen.instances {
+            self.failures.push(format!("cannot see the server's instances: {why}"));
+        }
+        self.note_usage(&seen).await;
+        self.serve_wish(&mut seen).await;
+        let to_ask = self.watch(&seen).await;
+        self.tell_news(wake, &seen);
+        self.keep_records(&seen).await;
+        // Noted before anything is sent, so that nothing is lost with this process.
+        if self.memory.outbox != before.outbox {
+            self.remember().await;
+        }
+        self.deliver().await;
+        for instance in to_ask {
+            self.ask(&instance).await;
+        }
+        self.deliver().await;
+        if self.memory != before && !self.remember().await {
+            self.failures.push("what was told could not be noted, and is told again".to_owned());
+        }
+        if self.failures.is_empty() { Ok(()) } else { Err(self.failures.join("; ")) }
+    }
+
+    async fn remember(&self) -> bool {
+        let written = self.role.parameters().put("told", self.memory.text(), Deadline::after(CALL)).await;
+        if let Err(why) = &written {
+            (self.log)(&format!("cannot note what was told: {why}"));
+        }
+        written.is_ok()
+    }
+
+    fn add(&mut self, text: &str, now: Timestamp) {
+        (self.log)(text);
+        let text = printable(text);
+        self.memory.outbox.add(&text, self.channels.names(), now);
+    }
+
+    async fn deliver(&mut self) {
+        let role = self.role;
+        let by = Delivery {
+            settings: &role.settings,
+            aws: &role.aws,
+            reach: role.reach,
+            channels: &self.channels,
+            log: self.log,
+        };
+        by.deliver(&mut self.memory.outbox).await;
+    }
+
+    async fn note_usage(&mut self, seen: &Look) {
+        let (Ok(noted), Ok(usage)) = (&seen.noted, &seen.usage) else {
+            let why = seen.noted.as_ref().err().cloned().unwrap_or_default();
+            self.failures.push(format!("cannot read what was used: {why}"));
+            return;
+        };
+        if usage.differs_from(noted)
+            && let Err(why) = self.role.parameters().put("starts", usage.text(), Deadline::after(CALL)).await
+        {
+            self.failures.push(format!("cannot note what was used: {why}"));
+        }
+    }
+
+    /// Starts what was asked for while the instance before was going down.
+    async fn serve_wish(&mut self, seen: &mut Look) {
+        let parameters = self.role.parameters();
+        let wish = match &seen.wanted {
+            Ok(wish) => wish.clone(),
+            Err(why) => {
+                self.failures.push(format!("cannot read whether a start is wanted: {why}"));
+                return;
+            }
+        };
+        let Some(wish) = wish else { return };
+        // What cannot be read now may be in time.
+        let Ok(allowed) = self.may_wish(&wish).await else { return };
+        let instances = seen.seen.instances.as_ref().map(Vec::as_slice).map_err(String::as_str);
+        match wish::fate(&wish, instances, allowed, seen.at) {
+            Fate::Waits => {}
+            fate => {
+                let deadline = Deadline::after(CALL);
+                // First, so that it is served once.
+                if let Err(why) = parameters.put("wanted", wish::text(None), deadline).await {
+                    self.failures.push(format!("cannot note that a start was served: {why}"));
+                    return;
+                }
+                if fate == Fate::Serve {
+                    self.start(&wish, seen).await;
+                }
+            }
+        }
+    }
+
+    async fn may_wish(&self, wish: &Wish) -> Result<bool, String> {
+        let Some(player) = &wish.by else { return Ok(true) };
+        let (Some(name), Some(uuid)) = (Name::parse(&player.name), Uuid::parse(&player.uuid)) else { return Ok(false) };
+        match self.role.parameters().get("allow", Deadline::after(CALL)).await? {
+            None => Ok(true),
+            Some(list) => Ok(Allow::parse(&list.value)?.permits(&name, &uuid)),
+        }
+    }
+
+    async fn start(&mut self, wish: &Wish, seen: &mut Look) {
+        let role = self.role;
+        let deadline = Deadline::after(LOOKS);
+        let press = Press { aws: &role.aws, settings: &role.settings, by: wish.by.as_ref(), deadline };
+        let outcome = press.start(seen).await;
+        (self.log)(&format!("start that was waited for: {}", outcome.in_words()));
+        if let Some(notice) = outcome.notice() {
+            self.add(&format!("{}: {notice}", role.settings.server), seen.at);
+        }
+        if let Outcome::Started(Some(_)) = &outcome {
+            seen.seen.instances = seen.seen.instances.clone().map(|instances| outcome.applied(instances));
+        }
+    }
+
+    /// The dead-man's switch. Returns the instances whose game is to be asked before a stop.
+    async fn watch(&mut self, seen: &Look) -> Vec<Instance> {
+        let Ok(instances) = &seen.seen.instances else { return Vec::new() };
+        let settings = &self.role.settings;
+        let read = dead_man::Read { heartbeat: seen.seen.heartbeat.clone(), hold: self.hold().await };
+        let (before, mut to_ask) = (std::mem::take(&mut self.memory.cases), Vec::new());
+        for instance in instances {
+            let of_it = before.iter().find(|case| case.instance_id == instance.id);
+            let (case, actions) = dead_man::look(instance, &read, of_it, &settings.limits, seen.at);
+            self.memory.cases.extend(case);
+            for action in actions {
+                match action {
+                    Action::Alarm { dead, stop_at } => {
+                        self.add(&alarm::dead(settings, instance, dead, stop_at), seen.at);
+                    }
+                    Action::AlarmUnknown(why) => self.add(&alarm::unknown(settings, instance, &why), seen.at),
+                    Action::Ask => to_ask.push(instance.clone()),
+                }
+            }
+        }
+        to_ask
+    }
+
+    /// The hold in its parameter; `None`: there is none.
+    async fn hold(&self) -> Result<Option<RemoteHold>, String> {
+        let found = self.role.parameters().get("hold", Deadline::after(CALL)).await?;
+        found.map_or(Ok(None), |parameter| match mc_heartbeat::hold::parse(&parameter.value) {
+            Some((until, _)) => Ok(Some(RemoteHold { until, set_at: parameter.modified })),
+            None => Err(format!("{} does not begin with an RFC 3339 time", self.role.settings.parameter("hold"))),
+        })
+    }
+
+    /// Asks the game on `instance` twice, and stops the instance if nobody plays.
+    async fn ask(&mut self, instance: &Instance) {
+        let (role, settings) = (self.role, &self.role.settings);
+        let ping = async || match game::ask(instance, settings.port, Deadline::after(PING)).await {
+            Some(answer) => Ping::Online(answer.online),
+            None => Ping::NoAnswer,
+        };
+        let first = ping().await;
+        time::sleep(BETWEEN_PINGS).await;
+        let second = ping().await;
+        let described = match role.ec2().instance(&instance.id, Deadline::after(CALL)).await {
+            Lookup::Found(described) => Some(described),
+            Lookup::NotFound | Lookup::Failed(_) => None,
+        };
+        // Meanwhile the agent may have come back, or somebody may have set a hold.
+        let parameters = role.parameters();
+        let (heartbeat, hold) = tokio::join!(heartbeat(&parameters, Deadline::after(CALL)), self.hold());
+        let read = dead_man::Read { heartbeat, hold };
+        let now = clock::now();
+        let Some(case) = self.memory.cases.iter().find(|case| case.instance_id == instance.id).cloned() else { return };
+        let (_, actions) = dead_man::look(instance, &read, Some(&case), &settings.limits, now);
+        let verdict = if actions.contains(&Action::Ask) {
+            dead_man::verdict(&case, [first, second], described.as_ref(), &settings.limits, now)
+        } else {
+            Verdict::Leave
+        };
+        (self.log)(&format!("nobody watches {}: the game says {first:?}, {second:?}: {verdict:?}", instance.id));
+        match verdict {
+            Verdict::Leave => {}
+            Verdict::Announce { stop_at } => {
+                self.add(&alarm::announced(settings, instance, stop_at), now);
+                let announced = Case { announced_at: Some(now), ..case };
+                self.memory.cases.retain(|case| case.instance_id != instance.id);
+                self.memory.cases.push(announced);
+            }
+            Verdict::Stop => {
+                let stopped = role.ec2().stop(&instance.id, Deadline::after(CALL)).await;
+                if let Err(why) = &stopped {
+                    self.failures.push(format!("cannot stop {}: {why}", instance.id));
+                }
+                self.add(&alarm::stopped(settings, instance, &stopped), now);
+            }
+        }
+    }
+
+    fn tell_news(&mut self, wake: &Wake, seen: &Look) {
+        let settings = &self.role.settings;
+        let (state, status) = (seen.state(settings), seen.status(settings));
+        let heartbeat = seen.heartbeat().zip(seen.running());
+        let heartbeat =
+            heartbeat.filter(|(received, running)| received.is_of(running) && !received.has_lapsed(seen.at));
+        let unknown = Usage::default();
+        let (told, messages) = news(
+            &self.memory.told,
+            &Facts {
+                server: &settings.server,
+                state: &state,
+                status: &status,
+                latest: seen.latest(),
+                heartbeat: heartbeat.map(|(received, _)| received),
+                usage: seen.usage.as_ref().unwrap_or(&unknown),
+                spot_notice: match wake {
+                    Wake::SpotNotice(id) => Some(id),
+                    Wake::Schedule => None,
+                },
+                now: seen.at,
+            },
+        );
+        self.memory.told = told;
+        for message in messages {
+            self.add(&message, seen.at);
+        }
+    }
+
+    async fn keep_records(&mut self, seen: &Look) {
+        let (Some(dns), Ok(instances)) = (&self.role.settings.record, &seen.seen.instances) else { return };
+        let mut running = instances.iter().filter(|instance| instance.state == InstanceState::Running);
+        let wanted = match (running.next(), running.next()) {
+            (Some(only), None) => Records { v4: only.v4, v6: only.v6 },
+            (None, _) => Records::default(),
+            // Nothing says which of them it is.
+            (Some(_), Some(_)) => return,
+        };
+        let changes = record::changes(self.memory.records, wanted);
+        if changes.is_empty() {
+            return;
+        }
+        match zone::change(&self.role.aws, dns, &changes, Deadline::after(CALL)).await {
+            Ok(()) => self.memory.records = wanted,
+            Err(why) => self.failures.push(format!("cannot set the record {}: {why}", dns.name)),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    #[test]
+    fn an_event_of_any_form_wakes_the_warden() {
+        let notice = json!({"detail-type": "EC2 Spot Instance Interruption Warning",
+            "detail": {"instance-id": "i-1", "instance-action": "stop"}});
+        assert_eq!(Wake::of_event(&notice), Wake::SpotNotice("i-1".to_owned()));
+        for other in [
+            json!(null),
+            json!([]),
+            json!({"detail-type": "EC2 Instance State-change Notification", "detail": {"instance-id": "i-1"}}),
+            json!({"detail-type": "EC2 Spot Instance Interruption Warning", "detail": {"instance-id": 1}}),
+            json!({"detail-type": "EC2 Spot Instance Interruption Warning"}),
+        ] {
+            assert_eq!(Wake::of_event(&other), Wake::Schedule, "{other}");
+        }
+    }
+}

@@ -1,0 +1,156 @@
+#!/usr/bin/env python3
+"""AWS on 127.0.0.1 that runs real Lambda functions (ministack), with an EC2 whose machines take their time.
+
+    target/lab/ministack/bin/python tests/lab/cloud.py --port P [--region eu-west-1] [--address 127.0.0.1]
+
+Prints the endpoint when it is ready, and runs until SIGTERM, SIGINT or the end of its stdin (if that is a pipe).
+
+ministack's own EC2 starts and stops a machine in no time, keeps the LaunchTime of the first start, does not know DryRun (it
+stops what it is only asked about) and gives machines addresses of strangers. Here, as in EC2 (EC2 user guide, instance
+lifecycle; API reference, StartInstances, StopInstances):
+    a start is `pending` and a stop is `stopping` for some seconds, and a start in between is refused
+    every start has its LaunchTime, and a stop says when and by whom it was
+    a dry run of either does nothing
+    and every machine has the public address --address
+"""
+
+import argparse
+import logging
+import os
+import signal
+import stat
+import sys
+import threading
+import time
+from urllib.request import ProxyHandler, build_opener
+
+PENDING_SECONDS = 3
+STOPPING_SECONDS = 4
+CODES = {"pending": 0, "running": 16, "stopping": 64, "stopped": 80}
+BY_USER = "Client.UserInitiatedShutdown"
+
+
+def slow_ec2(ec2, address):
+    """Gives ministack's EC2 the life of a machine. Its names are private: they are those of the pinned version."""
+    actions, describe, run = ec2._ACTION_MAP, ec2._instance_xml, ec2._run_instances
+    settled = {"StartInstances": {"pending", "running"}, "StopInstances": {"stopping", "stopped"}}
+
+    def put(machine, state):
+        machine["State"] = {"Code": CODES[state], "Name": state}
+
+    def later(machine, seconds, before, after):
+        def end():
+            if machine["State"]["Name"] == before:  # not terminated meanwhile
+                put(machine, after)
+
+        put(machine, before)
+        timer = threading.Timer(seconds, end)
+        timer.daemon = True
+        timer.start()
+
+    def start(machine):
+        machine["LaunchTime"] = time.strftime("%Y-%m-%dT%H:%M:%S.000Z", time.gmtime())
+        machine["Reason"] = ""
+        later(machine, PENDING_SECONDS, "pending", "running")
+
+    def stop(machine):
+        machine["Reason"] = time.strftime("User initiated (%Y-%m-%d %H:%M:%S GMT)", time.gmtime())
+        later(machine, STOPPING_SECONDS, "stopping", "stopped")
+
+    def changed(action, before, verb, change):
+        """`change` to what is `before`; what is on its way there or is there already stays as it is."""
+
+        def handle(p):
+            machines = []
+            for instance_id in ec2._parse_member_list(p, "InstanceId"):
+                machine = ec2._instances.get(instance_id)
+                if not machine:
+                    return ec2._error("InvalidInstanceID.NotFound", f"The instance ID '{instance_id}' does not exist", 400)
+                if machine["State"]["Name"] not in before | settled[action]:
+                    text = f"This instance '{instance_id}' is not in a state from which it can be {verb}."
+                    return ec2._error("IncorrectInstanceState", text, 400)
+                machines.append(machine)
+            if ec2._p(p, "DryRun") == "true":
+                return ec2._error("DryRunOperation", "Request would have succeeded, but DryRun flag is set.", 412)
+            items = ""
+            for machine in machines:
+                previous = machine["State"]
+                if previous["Name"] in before:
+                    change(machine)
+                current = machine["State"]
+                items += f"<item><instanceId>{machine['InstanceId']}</instanceId>"
+                for tag, state in (("previousState", previous), ("currentState", current)):
+                    items += f"<{tag}><code>{state['Code']}</code><name>{state['Name']}</name></{tag}>"
+                items += "</item>"
+            return ec2._xml(200, f"{action}Response", f"<instancesSet>{items}</instancesSet>")
+
+        return handle
+
+    def described(machine):
+        reason = machine.get("Reason", "")
+        extra = f"<reason>{reason}</reason>"
+        if reason:
+            extra += f"<stateReason><code>{BY_USER}</code><message>{BY_USER}: User initiated shutdown</message></stateReason>"
+        return describe(machine).replace("<placement>", extra + "<placement>", 1)
+
+    def run_here(p):
+        answer = run(p)
+        for machine in ec2._instances.values():
+            machine["PublicIpAddress"] = address
+        return answer
+
+    ec2._instance_xml = described
+    actions["RunInstances"] = run_here
+    actions["StartInstances"] = changed("StartInstances", {"stopped"}, "started", start)
+    actions["StopInstances"] = changed("StopInstances", {"running"}, "stopped", stop)
+
+
+def say_when_ready(endpoint):
+    opener = build_opener(ProxyHandler({}))
+    while True:
+        try:
+            with opener.open(f"{endpoint}/_ministack/ready", timeout=2):
+                print(endpoint, flush=True)
+                return
+        except OSError:  # not yet
+            time.sleep(0.1)
+
+
+def end_with_stdin():
+    while os.read(0, 4096):  # not by sys.stdin, which the interpreter's own end would wait for
+        pass
+    os.kill(os.getpid(), signal.SIGTERM)
+
+
+def main():
+    options = argparse.ArgumentParser(description="AWS on 127.0.0.1 with real Lambda functions; see the head of this file")
+    options.add_argument("--port", type=int, required=True)
+    options.add_argument("--region", default="eu-west-1")
+    options.add_argument("--address", default="127.0.0.1")
+    args = options.parse_args()
+    endpoint = f"http://127.0.0.1:{args.port}"
+    os.environ.update(
+        AWS_ENDPOINT_URL=endpoint,  # for the functions: a custom runtime gets it from here only
+        BIND_HOST="127.0.0.1", GATEWAY_PORT=str(args.port), MINISTACK_REGION=args.region, LAMBDA_EXECUTOR="local",
+        IOT_MTLS_ENABLED="0", SFTP_ENABLED="0",  # no ports besides
+    )
+    os.environ.setdefault("LOG_LEVEL", "WARNING")
+    from ministack import app  # reads the environment when it is loaded
+    from ministack.core import lambda_runtime
+    from ministack.services import ec2
+
+    slow_ec2(ec2, args.address)
+    mode = os.fstat(0).st_mode
+    if stat.S_ISFIFO(mode) or stat.S_ISSOCK(mode):  # not for /dev/null or a terminal
+        threading.Thread(target=end_with_stdin, daemon=True).start()
+    threading.Thread(target=say_when_ready, args=(endpoint,), daemon=True).start()
+    sys.argv = sys.argv[:1]  # it has arguments of its own
+    logging.getLogger("hypercorn.error").setLevel(logging.WARNING)
+    try:
+        app.main()
+    finally:
+        lambda_runtime.reset()  # the functions end with it
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,125 @@
+//! Servers in network namespaces that no container engine has made, and a process that passes itself off as docker-proxy.
+//! What needs engines is in `tests/docker.rs` and `tests/podman.rs`.
+
+#![allow(clippy::disallowed_methods, clippy::unwrap_used, reason = "waits in real time, and ends at what is wrong")]
+
+use std::net::TcpStream;
+use std::os::unix::process::CommandExt as _;
+use std::process::Command;
+use std::thread::sleep;
+use std::time::Duration;
+
+use crate::apart;
+use crate::skip_unless;
+use crate::support::agent::{Agent, Silent, settings};
+use crate::support::check::check;
+use crate::support::emulated_aws::{self, EmulatedAws};
+use crate::support::sockets::{loopback, run};
+use crate::support::{Process, root, wait_until};
+
+/// Watched by no other test of this machine, whose other networks are looked at as well: each test here is a process.
+fn port() -> u16 {
+    20_000 + u16::try_from(std::process::id() % 10_000).unwrap()
+}
+
+const FURTHER: [&str; 2] = ["minecraft.min_connection_seconds = 1", "minecraft.ask_seconds = 10"];
+
+/// A server in the network of the process that runs `prefix`, which listens when this returns.
+fn server(prefix: &[&str]) -> Process {
+    let program = "import socket, sys\n\
+         server, held = socket.create_server(('', int(sys.argv[1]))), []\n\
+         print('listening', flush=True)\n\
+         while True: held.append(server.accept())";
+    let mut command = Command::new(prefix[0]);
+    command.args(&prefix[1..]).arg(emulated_aws::python()).args(["-c", program, &port().to_string()]);
+    let server = Process::start(&mut command);
+    server.wait_for("listening");
+    server
+}
+
+/// The agent counts one player for longer than its window, stops nothing, and does when the player leaves.
+fn is_counted<Player>(player: Player) {
+    let emulated_aws = EmulatedAws::start();
+    let text = settings(port(), 2.0, &FURTHER);
+    let checked = check(&text, |command| emulated_aws.attach(command));
+    assert!(checked.says("ok", "another network namespace; connected: "), "{checked:#?}");
+    let agent = Agent::start(&text, |command| emulated_aws.attach(command));
+    agent.notices.wait_for_status("1 player is on");
+    sleep(Duration::from_secs(5));
+    assert!(agent.notices.status().contains("1 player is on"), "{}", agent.notices.status());
+    assert!(emulated_aws.stops().is_empty(), "{:#?}", agent.process.output());
+    drop(player);
+    wait_until("the stop is asked for", || (!emulated_aws.stops().is_empty()).then_some(()));
+}
+
+#[test]
+fn a_player_in_a_named_network_is_counted() {
+    skip_unless!(root() && emulated_aws::installed(), "root, and the lab; run tests/lab/setup.sh");
+    apart!("--net", "--mount");
+    loopback();
+    run("mount", &["-t", "tmpfs", "none", "/run"]);
+    for line in [
+        "netns add inner",
+        "link add inner type veth peer name eth0 netns inner",
+        "address add 10.78.0.1/24 dev inner",
+        "link set inner up",
+        "-n inner address add 10.78.0.2/24 dev eth0",
+        "-n inner link set eth0 up",
+    ] {
+        run("ip", &line.split(' ').collect::<Vec<_>>());
+    }
+    let _server = server(&["ip", "netns", "exec", "inner"]);
+    is_counted(TcpStream::connect(("10.78.0.2", port())).unwrap());
+}
+
+/// Nothing leads to it that the agent knows of, so that it cannot be asked either.
+#[test]
+fn a_player_in_a_network_without_a_name_is_counted() {
+    skip_unless!(root() && emulated_aws::installed(), "root, and the lab; run tests/lab/setup.sh");
+    apart!("--net");
+    loopback();
+    let server = server(&["unshare", "--net", "sh", "-c", "ip link set lo up; exec \"$@\"", "sh"]);
+    let pid = server.pid().to_string();
+    let mut player = Command::new("nsenter");
+    player.args(["-t", &pid, "-n"]).arg(emulated_aws::python());
+    let program = "import socket, sys\n\
+         player = socket.create_connection(('127.0.0.1', int(sys.argv[1])))\n\
+         print('connected', flush=True)\n\
+         sys.stdin.read()";
+    let player = Process::start(player.args(["-c", program, &port().to_string()]));
+    player.wait_for("connected");
+    is_counted(player);
+}
+
+/// A process of the user `uid` that calls itself docker-proxy, and says that the port `listener` leads to where nobody is.
+fn docker_proxy(uid: u32, listener: u16) -> Process {
+    let mut command = Command::new("/bin/sh");
+    command.uid(uid).args(["-c", "echo docker-proxy >/proc/$$/comm; echo ready; read line", "sh", "-proto", "tcp"]);
+    command.args(["-host-ip", "127.0.0.1", "-host-port", &listener.to_string()]);
+    let process = Process::start(command.args(["-container-ip", "203.0.113.9", "-container-port", "25577"]));
+    process.wait_for("ready");
+    process
+}
+
+#[test]
+fn who_calls_himself_docker_proxy_is_believed_only_as_the_listeners_user() {
+    skip_unless!(root() && emulated_aws::installed(), "root, and the lab; run tests/lab/setup.sh");
+    apart!("--net");
+    loopback();
+    let server = Silent::start();
+    let text = settings(server.port, 2.0, &["minecraft.ask = false"]);
+    let _made_up = docker_proxy(65534, server.port);
+    let emulated_aws = EmulatedAws::start();
+    let checked = check(&text, |command| emulated_aws.attach(command));
+    assert!(checked.line("listener").starts_with("ok "), "{checked:#?}");
+    let mut agent = Agent::start(&text, |command| emulated_aws.attach(command));
+    agent.notices.wait_for_status("No players on");
+    wait_until("the stop is asked for", || (!emulated_aws.stops().is_empty()).then_some(()));
+    agent.end();
+
+    let _its_user = docker_proxy(0, server.port);
+    let checked = check(&text, |command| emulated_aws.attach(command));
+    assert!(checked.says("FAILED", "docker-proxy publishes 127.0.0.1:"), "{checked:#?}");
+    let agent = Agent::start(&text, |command| emulated_aws.attach(command));
+    agent.notices.wait_for_status("docker-proxy publishes 127.0.0.1:");
+}
