@@ -261,10 +261,10 @@ async fn regular_questions_come_again_and_again_and_end_when_nobody_is_to_be_ask
     assert!(results.recv().await.is_some());
 }
 
-/// Reads the table over and over while `own` asks a server on `port`: how many rows of its connections, of either side,
-/// were there, and those that were not registered.
-fn rows_beside(own: &OwnSockets, port: u16, over: &AtomicBool) -> (usize, Vec<SocketAddr>) {
-    let (mut seen, mut unknown) = (0, vec![]);
+/// Reads the table over and over while `own` asks a server on `port`, and counts into `seen` the rows of its connections,
+/// of either side: those that were not registered.
+fn rows_beside(own: &OwnSockets, port: u16, seen: &AtomicUsize, over: &AtomicBool) -> Vec<SocketAddr> {
+    let mut unknown = vec![];
     while !over.load(Ordering::SeqCst) {
         let rows: Vec<SocketAddr> = procfs::net::tcp()
             .unwrap()
@@ -276,10 +276,10 @@ fn rows_beside(own: &OwnSockets, port: u16, over: &AtomicBool) -> (usize, Vec<So
             })
             .collect();
         let registered = own.snapshot();
-        seen += rows.len();
+        seen.fetch_add(rows.len(), Ordering::SeqCst);
         unknown.extend(rows.into_iter().filter(|client| !registered.contains(client)));
     }
-    (seen, unknown)
+    unknown
 }
 
 #[test]
@@ -294,18 +294,17 @@ fn every_row_of_the_agents_own_questions_is_known_as_such() {
     let _inside = runtime.enter();
     let handle = asker::<u32>();
     let own = handle.own();
-    let over = Arc::new(AtomicBool::new(false));
-    let ends = Arc::clone(&over);
-    let reader = thread::spawn(move || rows_beside(&own, server.port(), &ends));
-    for _ in 0..20 {
+    let (seen, over) = (Arc::new(AtomicUsize::new(0)), Arc::new(AtomicBool::new(false)));
+    let (counts, ends) = (Arc::clone(&seen), Arc::clone(&over));
+    let reader = thread::spawn(move || rows_beside(&own, server.port(), &counts, &ends));
+    // How many are seen in a round is up to the scheduler.
+    while seen.load(Ordering::SeqCst) < 100 && !reader.is_finished() {
         let targets = (0..20).map(|id| target(id, Protocol::Java, server)).collect();
         let asked = runtime.block_on(handle.ask_all(targets));
         assert!(asked.iter().all(|asked| asked.answer == Ok(online(0))));
     }
     over.store(true, Ordering::SeqCst);
-    let (seen, unknown) = reader.join().unwrap();
-    assert_eq!(unknown, []);
-    assert!(seen >= 100, "only {seen} rows were seen at all");
+    assert_eq!(reader.join().unwrap(), []);
     let own = handle.own();
     assert!(!own.any_open() && own.last_closed().is_some());
     wait_until("all are forgotten", || own.snapshot().is_empty().then_some(()));
