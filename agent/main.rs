@@ -12,7 +12,7 @@ use mc_idle::host::properties;
 use mc_service::printable::printable;
 
 fn main() -> ExitCode {
-    process::abort_on_panic();
+    mc_service::process::abort_on_panic();
     match arguments().command {
         Command::Run { config, dry_run } => commands::run::run(config, dry_run),
         Command::Check { config, offline, json } => commands::check::check(config.as_deref(), offline, json),

@@ -1,36 +1,21 @@
-//! The process: panics and exit codes, its paths and its runtime.
+//! The process: its exit codes, its paths and its runtime.
 
 use std::io;
 use std::path::{Path, PathBuf};
-use std::process::{self, ExitCode};
+use std::process::ExitCode;
 
 use mc_idle::host::ThisHost;
-use mc_service::error_chain::chain;
-use mc_service::journal;
-use mc_service::printable::printable;
+use mc_service::process;
 use tokio::runtime::{Builder, Runtime};
-
-/// Makes a panic in any thread end the process: without that thread the agent would silently stop doing its work,
-/// whereas systemd restarts a dead one.
-pub(crate) fn abort_on_panic() {
-    let report = std::panic::take_hook();
-    std::panic::set_hook(Box::new(move |panic| {
-        report(panic);
-        process::abort();
-    }));
-}
 
 /// Prints `error` and returns `code`.
 pub(crate) fn refuse(error: &dyn std::error::Error, code: u8) -> ExitCode {
-    // The prefix gives the line the priority of an error in the journal (sd-daemon(3)).
-    let grade = if journal::stderr_is_journal() { "<3>" } else { "" };
-    eprintln!("{grade}{}", complaint(error));
-    ExitCode::from(code)
+    process::refuse("mc-idle", error, code)
 }
 
 /// `error` on one line.
 pub(crate) fn complaint(error: &dyn std::error::Error) -> String {
-    format!("mc-idle: {}", printable(&chain(error)))
+    process::complaint("mc-idle", error)
 }
 
 /// One thread, since the agent sleeps most of the time. Only DNS lookups use further threads.

@@ -1,10 +1,30 @@
-//! Owns the public Minecraft address: a login starts the server, and the player is held and handed over.
+//! Owns the public Minecraft address: a join starts the server, and the player is held and handed over, so that no game data
+//! goes through here.
 //!
-//! So far it has a command line and a version, and no more.
+//! ```text
+//!   net ◄───────────► mc-broker-core ◄────────► desk ─────────► launcher, game
+//!   connections       every decision, pure      everybody       who can be asked
+//!                                               who waits
+//! ```
+//!
+//! * `mc-broker-core`, a crate: **start there.** Everything that is decided, and the protocol.
+//! * [`net`]: sockets. [`desk`]: the one task that all connections ask.
+//! * [`launcher`], [`session_server`], [`game`]: whom the broker asks. [`key_pair`]: the key of its logins.
+//! * [`config`], [`cli`], [`check`]: for operators. [`journal`], [`counters`], [`metrics`]: what they can read.
+//! * [`clock`], [`random`]: what no value can stand for.
 
-use clap::Parser;
-
-/// Lets a join start the Minecraft server, and hands the player over.
-#[derive(Debug, Parser)]
-#[command(name = "mc-broker", version, arg_required_else_help = true)]
-pub struct BrokerArguments {}
+pub mod check;
+pub mod cli;
+pub mod clock;
+pub mod config;
+pub mod counters;
+pub mod desk;
+pub mod game;
+pub mod journal;
+pub mod key_pair;
+pub mod launcher;
+pub mod metrics;
+pub mod net;
+pub mod random;
+pub mod run;
+pub mod session_server;

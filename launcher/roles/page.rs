@@ -18,10 +18,10 @@ use mc_launcher_core::settings::Settings;
 use mc_launcher_core::start::outcome::Outcome;
 use mc_launcher_core::start::wish::Player;
 use mc_launcher_core::web::access::Keys;
-use mc_launcher_core::web::allow::Allow;
 use mc_launcher_core::web::page::Viewer;
 use mc_launcher_core::web::request::{Caller, KeyRing, Request, Route, may_see, route, starter};
 use mc_launcher_core::web::response::Response;
+use mc_players::Allow;
 
 /// A browser, a chat program or a broker gets its answer within this time.
 pub const ANSWERS_WITHIN: Duration = Duration::from_secs(3);

@@ -30,7 +30,7 @@ use mc_launcher_core::warden::dead_man::{self, Action, Case, Ping, RemoteHold, V
 use mc_launcher_core::warden::memory::Memory;
 use mc_launcher_core::warden::news::{Facts, news};
 use mc_launcher_core::warden::record::{self, Records};
-use mc_launcher_core::web::allow::{Allow, Name, Uuid};
+use mc_players::{Allow, Name, Uuid};
 
 /// How long EC2 and SSM may take for one look.
 const LOOKS: Duration = Duration::from_secs(20);

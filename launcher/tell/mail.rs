@@ -11,7 +11,7 @@ use lettre::{AsyncSmtpTransport, AsyncTransport, Message as Mail, Tokio1Executor
 use percent_encoding::percent_decode_str;
 
 use crate::deadline::Deadline;
-use crate::tell::{Message, PATIENCE, post};
+use crate::tell::{Message, PATIENCE};
 use mc_launcher_core::tell::address::Reach;
 use mc_launcher_core::tell::channel::Mailbox;
 use mc_launcher_core::tell::refusal::Refusal;
@@ -24,7 +24,8 @@ pub async fn send(mailbox: &Mailbox, message: Message<'_>, reach: Reach, deadlin
     let mail = mail(mailbox, message).map_err(Refusal::lasting)?;
     let server = Server::parse(&mailbox.url, reach).map_err(Refusal::lasting)?;
     // What its name leads to is looked at before the mail goes there, and to nothing else.
-    let reached = deadline.limit("it", post::connect(&server.host, server.port, reach)).await;
+    let reached =
+        deadline.limit("it", mc_http::connect(&server.host, server.port, |address| reach.permits(address))).await;
     let address = reached.unwrap_or_else(Err).and_then(|stream| stream.peer_addr().map_err(|error| error.to_string()));
     let transport = server.transport(address.map_err(Refusal::passing)?.ip()).map_err(Refusal::lasting)?;
     match deadline.limit("it", transport.send(mail)).await {

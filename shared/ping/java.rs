@@ -8,6 +8,7 @@ use serde_json::error::Category;
 
 use crate::PingForm;
 use crate::answer::Answer;
+use crate::varint::{self, VarIntTooLong, varint};
 
 /// The longest answer that is read, in bytes. The protocol allows a text of 32,767 UTF-16 units, at most 3 bytes each.
 pub const LONGEST: usize = 128 * 1024;
@@ -34,6 +35,12 @@ pub enum JavaStatusError {
     /// There is no count, or it is not a possible number of players.
     #[error("status does not say how many players are online")]
     NoCount,
+}
+
+impl From<VarIntTooLong> for JavaStatusError {
+    fn from(_: VarIntTooLong) -> Self {
+        JavaStatusError::NoStatus
+    }
 }
 
 /// What to send to the server at `address`: handshake and status request, in one piece.
@@ -78,7 +85,15 @@ impl Reader {
     /// # Errors
     /// It cannot become an answer any more.
     pub fn push(&mut self, piece: &[u8]) -> Result<Option<Answer>, JavaStatusError> {
-        let room = (VARINT_LONGEST + LONGEST).saturating_sub(self.bytes.len());
+        self.push_for_text(piece)?.map(status).transpose()
+    }
+
+    /// The same for the whole text of the status, as the server wrote it.
+    ///
+    /// # Errors
+    /// It cannot become an answer any more.
+    pub fn push_for_text(&mut self, piece: &[u8]) -> Result<Option<&[u8]>, JavaStatusError> {
+        let room = (varint::LONGEST + LONGEST).saturating_sub(self.bytes.len());
         self.bytes.extend_from_slice(&piece[..piece.len().min(room)]);
         let Some((length, rest)) = varint(&self.bytes)? else { return Ok(None) };
         let frame = usize::try_from(length).unwrap_or(usize::MAX);
@@ -89,12 +104,12 @@ impl Reader {
     }
 }
 
-/// Parses a complete packet without its length.
-fn packet(packet: &[u8]) -> Result<Answer, JavaStatusError> {
+/// The text of a status in a complete packet without its length.
+fn packet(packet: &[u8]) -> Result<&[u8], JavaStatusError> {
     let (id, rest) = varint(packet)?.ok_or(JavaStatusError::NoStatus)?;
     let (length, rest) = varint(rest)?.ok_or(JavaStatusError::NoStatus)?;
     let text = usize::try_from(length).ok().and_then(|length| rest.get(..length)).ok_or(JavaStatusError::NoStatus)?;
-    if id == u32::from(ID) { status(text) } else { Err(JavaStatusError::NoStatus) }
+    if id == u32::from(ID) { Ok(text) } else { Err(JavaStatusError::NoStatus) }
 }
 
 /// Parses the text of a status. Only `players.online` and `players.sample[].name` are used.
@@ -133,21 +148,6 @@ struct PlayerSample {
     name: String,
 }
 
-/// The longest VarInt of 32 bits, in bytes.
-const VARINT_LONGEST: usize = 5;
-
-/// The VarInt at the beginning of `bytes`, and what comes after it; `None`: it is not complete.
-fn varint(bytes: &[u8]) -> Result<Option<(u32, &[u8])>, JavaStatusError> {
-    let mut value = 0;
-    for (at, byte) in bytes.iter().take(VARINT_LONGEST).enumerate() {
-        value |= u32::from(byte & 0x7f) << (7 * at);
-        if byte & 0x80 == 0 {
-            return Ok(Some((value, &bytes[at + 1..])));
-        }
-    }
-    if bytes.len() < VARINT_LONGEST { Ok(None) } else { Err(JavaStatusError::NoStatus) }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -156,13 +156,9 @@ mod tests {
 
     const TWO_GIB: u32 = i32::MAX.cast_unsigned();
 
-    fn written(mut value: u32) -> Vec<u8> {
+    fn written(value: u32) -> Vec<u8> {
         let mut bytes = Vec::new();
-        while value >= 0x80 {
-            bytes.push(u8::try_from(value & 0x7f).unwrap() | 0x80);
-            value >>= 7;
-        }
-        bytes.push(u8::try_from(value).unwrap());
+        varint::put(&mut bytes, value);
         bytes
     }
 

@@ -2,9 +2,11 @@
 //!
 //! * [`java`]: the question, and an answer put together from the pieces that it arrives in.
 //! * [`answer`]: what is trusted of an answer.
+//! * [`varint`]: the numbers of the protocol.
 
 pub mod answer;
 pub mod java;
+pub mod varint;
 
 /// How a question begins.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]

@@ -5,6 +5,7 @@
 //! * [`notify`]: messages to systemd.
 //! * [`printable`]: makes text that somebody else wrote safe to show.
 //! * [`error_chain`]: an error and its causes on one line. [`exit_code`]: the exit codes of all programs.
+//! * [`process`]: panics, and the last words of a program.
 //! * [`small_file`]: reads a file that others may have put there. [`whole_file`]: writes a file completely or not at
 //!   all.
 //! * [`worker`]: a thread for work that may hang.
@@ -15,6 +16,7 @@ pub mod exit_code;
 pub mod journal;
 pub mod notify;
 pub mod printable;
+pub mod process;
 pub mod small_file;
 pub mod terminal;
 pub mod whole_file;

@@ -3,7 +3,7 @@
 //! Over 400 lines: two APIs.
 
 use std::collections::{BTreeMap, VecDeque};
-use std::io::{BufRead, BufReader, Write};
+use std::io::{BufReader, Write};
 use std::net::{Ipv4Addr, TcpListener, TcpStream};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread;
@@ -12,6 +12,8 @@ use std::time::{Duration, SystemTime};
 use jiff::Timestamp;
 use percent_encoding::percent_decode_str;
 use serde_json::{Value, json};
+
+use crate::support::http::request;
 
 /// The server of every test.
 pub(crate) const SERVER: &str = "survival";
@@ -240,27 +242,6 @@ impl StandIn {
 
 pub(crate) fn full(name: &str) -> String {
     format!("/mc-idle/{SERVER}/{name}")
-}
-
-/// The head of a request, and its body; `None`: the connection has ended.
-fn request(reader: &mut impl BufRead) -> Option<(String, String)> {
-    let (mut head, mut length) = (String::new(), 0);
-    loop {
-        let mut line = String::new();
-        if reader.read_line(&mut line).ok()? == 0 {
-            return None;
-        }
-        if let Some(value) = line.to_ascii_lowercase().strip_prefix("content-length:") {
-            length = value.trim().parse().unwrap();
-        }
-        if line.trim().is_empty() {
-            break;
-        }
-        head += &line;
-    }
-    let mut body = vec![0; length];
-    reader.read_exact(&mut body).ok()?;
-    Some((head, String::from_utf8(body).unwrap()))
 }
 
 /// What SSM is asked for.

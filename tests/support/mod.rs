@@ -12,6 +12,7 @@ pub mod agent;
 pub mod check;
 pub mod ec2;
 pub mod emulated_aws;
+pub mod http;
 pub mod notify;
 pub mod peers;
 pub mod relay;

@@ -5,8 +5,8 @@ use std::net::{Ipv4Addr, Ipv6Addr};
 use std::time::Duration;
 
 use jiff::Timestamp;
-use mc_heartbeat::time::rfc3339;
-use serde::{Serialize, Serializer};
+use mc_heartbeat::time::optional;
+use serde::Serialize;
 
 use crate::server::budget::{self, OverBudget};
 use crate::server::heartbeat::Received;
@@ -60,20 +60,20 @@ pub struct Status {
     /// What the server itself says.
     pub online: Option<u32>,
     pub names: Option<String>,
-    #[serde(serialize_with = "time")]
+    #[serde(serialize_with = "optional::serialize")]
     pub last_player_at: Option<Timestamp>,
-    #[serde(serialize_with = "time")]
+    #[serde(serialize_with = "optional::serialize")]
     pub stop_at: Option<Timestamp>,
     /// One sentence for a person.
     pub why: String,
     /// When the instance was started.
-    #[serde(serialize_with = "time")]
+    #[serde(serialize_with = "optional::serialize")]
     pub since: Option<Timestamp>,
     /// Of this evening, in USD; `None`: the price is not set, or nothing runs.
     pub cost_usd: Option<f64>,
     /// Of this month, the evening included.
     pub month_usd: Option<f64>,
-    #[serde(serialize_with = "time")]
+    #[serde(serialize_with = "optional::serialize")]
     pub at: Option<Timestamp>,
     /// [`why`](Self::why) without anything that the agent or AWS said: both can name addresses.
     #[serde(skip)]
@@ -87,14 +87,6 @@ pub struct Status {
     /// A start would be refused.
     #[serde(skip)]
     pub over_budget: Option<OverBudget>,
-}
-
-#[expect(clippy::ref_option, reason = "serde's signature")]
-fn time<S: Serializer>(time: &Option<Timestamp>, serializer: S) -> Result<S::Ok, S::Error> {
-    match time {
-        Some(time) => serializer.serialize_some(&rfc3339(*time)),
-        None => serializer.serialize_none(),
-    }
 }
 
 /// What the status is made of.

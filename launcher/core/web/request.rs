@@ -4,11 +4,11 @@ use std::borrow::Cow;
 use std::fmt;
 
 use base64::prelude::{BASE64_STANDARD, Engine};
+use mc_players::{Name, Uuid};
 use percent_encoding::percent_decode_str;
 use serde_json::Value;
 
 use crate::web::access::{COOKIE, Keys};
-use crate::web::allow::{Name, Uuid};
 
 /// The longest body that is read.
 pub const LONGEST_BODY: usize = 4096;

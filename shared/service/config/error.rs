@@ -47,6 +47,14 @@ pub enum ConfigError {
         why: Option<&'static str>,
         allowed: &'static str,
     },
+    #[error("{}: {key} is not set, and there is no default; allowed: {allowed}", path.display())]
+    Missing {
+        /// The first file that it may be in.
+        path: PathBuf,
+        /// Dotted.
+        key: &'static str,
+        allowed: &'static str,
+    },
     /// A value is not allowed together with that of another key, which may be in another file.
     #[error("{place}: {key} = {found} is not allowed; allowed: {allowed}, which is {limit}")]
     Conflict {

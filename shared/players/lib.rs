@@ -1,4 +1,4 @@
-//! Whom the broker may start the server for.
+//! Who a player is, and whom the server may be started for. Pure.
 
 use std::fmt;
 
@@ -7,6 +7,12 @@ use std::fmt;
 pub struct Uuid(String);
 
 impl Uuid {
+    /// Of its 16 bytes, the highest first.
+    #[must_use]
+    pub fn of_bytes(bytes: u128) -> Self {
+        Uuid(format!("{bytes:032x}"))
+    }
+
     /// With or without hyphens; `None`: it is none.
     #[must_use]
     pub fn parse(text: &str) -> Option<Self> {
@@ -58,10 +64,9 @@ enum Entry {
     Uuid(Uuid),
 }
 
-/// The parameter `allow`.
+/// Whom the server may be started for.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Allow {
-    /// There is no such parameter.
     Everybody,
     Only(AllowList),
 }
@@ -76,12 +81,7 @@ impl Allow {
     /// # Errors
     /// An entry that is neither a name nor a UUID. A list with a mistake in it allows nobody rather than somebody else.
     pub fn parse(text: &str) -> Result<Self, String> {
-        let entries = text.split(',').map(str::trim).filter(|entry| !entry.is_empty());
-        let entry = |text: &str| {
-            let uuid = Uuid::parse(text).map(Entry::Uuid);
-            uuid.or_else(|| Name::parse(text).map(Entry::Name)).ok_or_else(|| text.to_owned())
-        };
-        Ok(Allow::Only(AllowList(entries.map(entry).collect::<Result<_, _>>()?)))
+        AllowList::of(text.split(',').map(str::trim).filter(|entry| !entry.is_empty())).map(Allow::Only)
     }
 
     /// Whether the player may start the server.
@@ -89,11 +89,40 @@ impl Allow {
     pub fn permits(&self, name: &Name, uuid: &Uuid) -> bool {
         match self {
             Allow::Everybody => true,
-            Allow::Only(AllowList(entries)) => entries.iter().any(|entry| match entry {
-                Entry::Name(allowed) => allowed == name,
-                Entry::Uuid(allowed) => allowed == uuid,
-            }),
+            Allow::Only(list) => list.permits(name, uuid),
         }
+    }
+}
+
+impl AllowList {
+    /// The list of `entries`.
+    ///
+    /// # Errors
+    /// An entry that is neither a name nor a UUID.
+    pub fn of<'a>(entries: impl IntoIterator<Item = &'a str>) -> Result<Self, String> {
+        let entry = |text: &str| {
+            let uuid = Uuid::parse(text).map(Entry::Uuid);
+            uuid.or_else(|| Name::parse(text).map(Entry::Name)).ok_or_else(|| text.to_owned())
+        };
+        Ok(AllowList(entries.into_iter().map(entry).collect::<Result<_, _>>()?))
+    }
+
+    /// Whether the player is on it.
+    #[must_use]
+    pub fn permits(&self, name: &Name, uuid: &Uuid) -> bool {
+        self.0.iter().any(|entry| match entry {
+            Entry::Name(allowed) => allowed == name,
+            Entry::Uuid(allowed) => allowed == uuid,
+        })
+    }
+
+    /// Whether somebody who calls himself `name` may turn out to be on it: an entry that is a UUID may be his.
+    #[must_use]
+    pub fn may_permit(&self, name: &Name) -> bool {
+        self.0.iter().any(|entry| match entry {
+            Entry::Name(allowed) => allowed == name,
+            Entry::Uuid(_) => true,
+        })
     }
 }
 
@@ -116,6 +145,12 @@ mod tests {
         // A name of 16 hexadecimal digits is a name.
         assert!(permits("0123456789abcdef", "0123456789ABCDEF", &other));
         assert!(Allow::Everybody.permits(&Name::parse("Alex").unwrap(), &Uuid::parse(ALEX).unwrap()));
+    }
+
+    #[test]
+    fn a_uuid_may_be_anybodys_until_it_is_known() {
+        let may = |entry, name| AllowList::of([entry]).unwrap().may_permit(&Name::parse(name).unwrap());
+        assert!(may("Steve", "steve") && may(ALEX, "steve") && !may("Steve", "Alex"));
     }
 
     #[test]

@@ -1,0 +1,72 @@
+//! Asks the game itself: what it shows in the list, and whether it takes players who are handed over.
+
+use std::net::SocketAddr;
+use std::time::Duration;
+
+use mc_broker_core::protocol::status;
+use mc_broker_core::server::sight::PingResult;
+use mc_broker_core::wire::writer::Packet;
+use mc_ping::PingForm;
+use mc_ping::java::{Reader, request};
+use serde_json::Value;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpStream;
+use tokio::time::timeout;
+
+/// How long an answer may take. It is less than the time between two questions.
+const PATIENCE: Duration = Duration::from_millis(2500);
+/// How long a server may take to refuse somebody who was handed over; it does so at once.
+const REFUSES_WITHIN: Duration = Duration::from_secs(1);
+/// The bytes that are read at once.
+const PIECE: usize = 4096;
+/// Somebody who was handed over (minecraft.wiki, "Java Edition protocol/Packets", handshake).
+const TRANSFER: u32 = 3;
+/// The protocol to speak where the server does not say its own: 1.21.11.
+const SOME_PROTOCOL: u32 = 774;
+
+/// What the server at `address` answers. `mark` is what the broker knows its own answers by.
+pub async fn ping(address: SocketAddr, mark: &str) -> PingResult {
+    match timeout(PATIENCE, Box::pin(exchange(address))).await {
+        Ok(Some(text)) if status::mark(&text).as_deref() == Some(mark) => PingResult::Ourselves,
+        Ok(Some(text)) => PingResult::Answered(text),
+        Ok(None) | Err(_) => PingResult::Silent,
+    }
+}
+
+async fn exchange(address: SocketAddr) -> Option<Vec<u8>> {
+    let mut stream = TcpStream::connect(address).await.ok()?;
+    stream.write_all(&request(address, PingForm::Plain)).await.ok()?;
+    let (mut reader, mut piece) = (Reader::new(), vec![0; PIECE]);
+    loop {
+        match stream.read(&mut piece).await.ok()? {
+            0 => return None,
+            length => {
+                if let Some(text) = reader.push_for_text(&piece[..length]).ok()? {
+                    return Some(text.to_vec());
+                }
+            }
+        }
+    }
+}
+
+/// Whether the server at `address`, whose answer to a ping is `words`, takes players who are handed over; `None`: it does
+/// not answer at all. Only the handshake is sent, and nobody's name: one that refuses them says so at once.
+pub async fn takes_transfers(address: SocketAddr, words: &[u8]) -> Option<bool> {
+    let protocol = serde_json::from_slice::<Value>(words)
+        .ok()
+        .and_then(|words| u32::try_from(words.get("version")?.get("protocol")?.as_u64()?).ok());
+    let handshake = Packet::new(0)
+        .varint(protocol.unwrap_or(SOME_PROTOCOL))
+        .text(&address.ip().to_canonical().to_string())
+        .raw(&address.port().to_be_bytes())
+        .varint(TRANSFER)
+        .framed();
+    let sent = async {
+        let mut stream = TcpStream::connect(address).await.ok()?;
+        stream.write_all(&handshake).await.ok()?;
+        Some(stream)
+    };
+    let mut stream = timeout(PATIENCE, Box::pin(sent)).await.ok().flatten()?;
+    // Silence: it waits for the name.
+    Some(timeout(REFUSES_WITHIN, stream.read(&mut [0])).await.is_err())
+}
