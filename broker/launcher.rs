@@ -43,13 +43,13 @@ impl Launcher {
     /// # Errors
     /// It cannot be read, is empty, or others can read it as well.
     pub fn key(&self) -> Result<String, String> {
-        let path = match &self.key {
-            KeyFile::Path(path) => path.clone(),
-            KeyFile::Credential(name) => credential(name)?,
+        let (path, is_credential) = match &self.key {
+            KeyFile::Path(path) => (path.clone(), false),
+            KeyFile::Credential(name) => credential(name),
         };
         let shown = path.display();
         let content = small_file::read(&path).map_err(|error| format!("the key in {shown} cannot be read: {error}"))?;
-        if matches!(self.key, KeyFile::Path(_)) {
+        if !is_credential {
             private(&path)?;
         }
         let key = String::from_utf8_lossy(&content).lines().next().unwrap_or_default().trim().to_owned();
@@ -118,10 +118,13 @@ pub fn permits(url: &Uri) -> impl Fn(IpAddr) -> bool + use<> {
     move |address| secure || address.is_loopback()
 }
 
-fn credential(name: &str) -> Result<PathBuf, String> {
-    let folder = std::env::var_os("CREDENTIALS_DIRECTORY");
-    let folder = folder.ok_or_else(|| format!("there is no credential {name}: only a unit has credentials"))?;
-    Ok(Path::new(&folder).join(name))
+/// Where the unit finds a credential, and whether that is one: outside of the unit it is where the unit takes it from, so that
+/// `mc-broker check` can be run by hand.
+fn credential(name: &str) -> (PathBuf, bool) {
+    match std::env::var_os("CREDENTIALS_DIRECTORY") {
+        Some(folder) => (Path::new(&folder).join(name), true),
+        None => (Path::new("/etc/mc-broker").join(name), false),
+    }
 }
 
 /// Refuses a file that others can read.

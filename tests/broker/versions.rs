@@ -1,5 +1,6 @@
 //! Every version of the game: held, and handed over, or told what is promised.
 
+use std::process::Command;
 use std::time::Duration;
 
 use serde_json::json;
@@ -7,18 +8,34 @@ use serde_json::json;
 use crate::broker::{Broker, GameServer, PEERS, peers};
 use crate::skip_unless;
 use crate::stand_ins::{Launcher, SessionServer, Start, status};
-use crate::support::{Process, wait_until};
+use crate::support::{Process, checkout, wait_until};
 use crate::wire::held;
 
 /// Longer than any client waits in silence.
 const HOLD: Duration = Duration::from_secs(45);
 
+/// From PyPI: an independent and strict decoder of the newest versions.
+const AMP: [&str; 2] = ["26.1", "26.2"];
 const BRIEF: [&str; 2] = ["1.8.8", "1.12.2"];
 const TOLD: [&str; 7] = ["1.13.2", "1.16.5", "1.18.2", "1.19", "1.19.2", "1.20.1", "1.20.4"];
 const HANDED_OVER: [&str; 8] = ["1.20.6", "1.21.1", "1.21.3", "1.21.4", "1.21.5", "1.21.8", "1.21.11", "26.1"];
 
 fn name(version: &str) -> String {
     format!("v{}", version.replace('.', "_"))
+}
+
+fn amp(broker: &Broker, version: &str, sessions: &str) -> Process {
+    let python = checkout().join("target/lab/venv/bin/python");
+    let mut command = Command::new(python);
+    command.arg(checkout().join("tests/lab/broker_amp.py")).args(["--port", &broker.port.to_string()]);
+    Process::start(command.args([
+        "--name",
+        &name(version).replace('v', "a"),
+        "--version",
+        version,
+        "--session",
+        sessions,
+    ]))
 }
 
 #[test]
@@ -40,7 +57,9 @@ fn every_version_sees_a_status_is_held_for_45_s_and_then_is_in_the_game_or_is_to
     for (_, player) in &told {
         player.wait_for("asked");
     }
-    for (_, player) in &handed_over {
+    let url = sessions.url();
+    let amp: Vec<(&str, Process)> = AMP.iter().map(|version| (*version, amp(&broker, version, &url))).collect();
+    for (_, player) in handed_over.iter().chain(&amp) {
         player.wait_for("alive");
     }
     std::thread::sleep(HOLD);
@@ -55,6 +74,10 @@ fn every_version_sees_a_status_is_held_for_45_s_and_then_is_in_the_game_or_is_to
         player.wait_for(&format!("handed over 127.0.0.1 {}", game.port));
         player.wait_for(&format!("in game {}", game.port));
         game.process.wait_for(&format!("joined {} ", name(version)));
+    }
+    for (version, mut player) in amp {
+        player.wait_for("handed over");
+        assert_eq!(player.wait().code(), Some(0), "{version}");
     }
     for (version, mut player) in told {
         let text = player.wait_for("told ");
@@ -71,7 +94,7 @@ fn every_version_sees_a_status_is_held_for_45_s_and_then_is_in_the_game_or_is_to
     let old = broker.join("old", "1.16.5", None);
     old.wait_for("Join it directly at");
     assert_eq!(sessions.asked(), asked);
-    assert!(launcher.starts().iter().all(|name| name.starts_with('v')));
+    assert!(launcher.starts().iter().all(|name| name.starts_with(['a', 'v'])));
 }
 
 #[test]

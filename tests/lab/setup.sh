@@ -125,7 +125,7 @@ make_venv() {
     rm -rf "${lab:?}/$1"
     step "making the Python environment target/lab/$1" python3 -m venv "$lab/$1"
     step "installing $3 (half a minute)" \
-        "$lab/$1/bin/pip" install --quiet --no-input --disable-pip-version-check -r "$here/$2"
+        "$lab/$1/bin/pip" install --quiet --no-input --no-deps --disable-pip-version-check -r "$here/$2"
 }
 make_node_modules() {
     cp "$here/package.json" "$here/package-lock.json" "$lab/"
@@ -167,6 +167,15 @@ make_autosuspend() {
         rm -f "$bench"/new/*.deb && rm -rf "$bench/autosuspend" && mv "$bench/new" "$bench/autosuspend"
 }
 
+# What answers for a server that sleeps, beside which mc-broker is measured.
+make_sleeping() {
+    local sleeping=${lab%/lab}/bench/sleeping
+    rm -rf "$sleeping"
+    mkdir -p "${sleeping%/*}"
+    cp -r "$here/../bench/peers/sleeping" "$sleeping" &&
+        npm ci --prefix "$sleeping" --ignore-scripts --no-audit --no-fund --loglevel=error
+}
+
 case $part in build | fuzz | manual | bench | cloud | lab) ;; *) die "usage: setup.sh [build|fuzz|manual|bench|cloud|lab]" ;; esac
 system_packages
 if [[ $part == lab ]]; then
@@ -188,5 +197,11 @@ if [[ $part == manual ]] && ((EUID == 0)) && has apt-get && ! has promtool && [[
 fi
 if [[ $part == bench ]] && has apt-get && has dpkg-deb && [[ -x /usr/bin/python3 && ! -d ${lab%/lab}/bench/autosuspend ]]; then
     (step "fetching autosuspend (Debian's package)" make_autosuspend) || say "the bench goes on without autosuspend"
+fi
+if [[ $part == bench ]] && has_node; then
+    sleeping=$here/../bench/peers/sleeping
+    (make_once "${lab%/lab}/bench/sleeping/.stamp" "$sleeping/package.json" "$sleeping/package-lock.json" -- \
+        step "installing mcsleepingserverstarter (540 MB in target/bench/sleeping, half a minute)" make_sleeping) ||
+        say "the bench goes on without mcsleepingserverstarter"
 fi
 say "ready"

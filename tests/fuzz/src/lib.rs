@@ -9,6 +9,13 @@ use std::path::{Path, PathBuf};
 use std::sync::LazyLock;
 use std::time::Duration;
 
+use mc_broker_core::connection::gate::{Auth, Gate, Starters};
+use mc_broker_core::connection::machine::Face;
+use mc_broker_core::connection::{Action, Closed, Common, Connection, Vouched};
+use mc_broker_core::lobby::Order;
+use mc_broker_core::protocol::versions::ProtocolTable;
+use mc_broker_core::wire::frame::{self, Frames, framed};
+use mc_broker_core::wire::proxy_header::{self, Source};
 use mc_idle::ask::{Answer, raknet};
 use mc_idle::cloud::metadata;
 use mc_idle::config::ConfigError;
@@ -36,8 +43,10 @@ use mc_service::config::Loaded;
 pub type Property = fn(&[u8]);
 
 /// Every target by its name, which is also that of its corpus.
-pub const TARGETS: [(&str, Property); 13] = [
+pub const TARGETS: [(&str, Property); 15] = [
     ("addresses", addresses),
+    ("broker_frames", broker_frames),
+    ("broker_login", broker_login),
     ("config", config),
     ("docker_proxy", docker_proxy),
     ("fstab", fstab),
@@ -492,4 +501,99 @@ pub fn launcher_request(input: &[u8]) {
         Route::Invitation(key) => assert!(!key.is_empty() && key.bytes().all(|byte| byte.is_ascii_graphic())),
         Route::Refused(status) => assert!((400..500).contains(&status)),
     }
+}
+
+/// A stream of packets to the broker, and a PROXY header. What comes out is what was sent, however it is cut, and nothing is
+/// longer than a login's packets.
+pub fn broker_frames(input: &[u8]) {
+    let packets = |piece: usize| {
+        let (mut frames, mut packets) = (Frames::default(), Vec::new());
+        for piece in input.chunks(piece) {
+            frames.push(piece);
+            loop {
+                match frames.next_packet() {
+                    Ok(Some(packet)) => packets.push(packet),
+                    Ok(None) => break,
+                    Err(_) => return (packets, true),
+                }
+            }
+        }
+        (packets, false)
+    };
+    let (whole, is_malformed) = packets(usize::MAX);
+    assert_eq!((whole.clone(), is_malformed), packets(1), "in one piece, and byte by byte");
+    assert!(whole.iter().all(|packet| (1..=frame::LONGEST).contains(&packet.len())));
+    let again: Vec<u8> = whole.iter().flat_map(|packet| framed(packet)).collect();
+    assert!(again.len() <= input.len(), "more came out than went in");
+    if let Ok(Some((source, length))) = proxy_header::read(input) {
+        assert!(length <= input.len() && length <= proxy_header::LONGEST);
+        assert_eq!(proxy_header::read(&input[..length]), Ok(Some((source, length))), "nothing behind it matters");
+        if let Source::Client(client) = source {
+            let written = proxy_header::written(client, client);
+            assert!(
+                matches!(proxy_header::read(&written), Ok(Some((Source::Client(same), _))) if same.port() == client.port())
+            );
+        }
+    }
+}
+
+/// Whatever a client sends to the broker: without the session server's word nobody is let in, nothing is sent after the end, and
+/// nobody is asked for whose name is none. The first byte says how the others answer, and how the bytes are cut.
+pub fn broker_login(input: &[u8]) {
+    let Some((&how, bytes)) = input.split_first() else { return };
+    let is_up = how & 1 != 0;
+    let common = Common {
+        protocols: ProtocolTable::default(),
+        gate: Gate { auth: Auth::SessionServer, starters: Starters::Launcher },
+        relay: how & 2 != 0,
+        public_key: vec![1; 294],
+        mark: "mark".to_owned(),
+    };
+    let face = Face::Text("asleep".to_owned());
+    let (to, mut now) = (SocketAddr::from((Ipv4Addr::LOCALHOST, 25566)), Duration::ZERO);
+    let mut connection = Connection::new(IpAddr::V4(Ipv4Addr::LOCALHOST), now);
+    let mut is_over = false;
+    for piece in bytes.chunks(usize::from(how >> 2) + 1) {
+        now += Duration::from_millis(10);
+        let mut actions =
+            std::collections::VecDeque::from(connection.received(&mut piece.to_vec(), &common, &face, now));
+        while let Some(action) = actions.pop_front() {
+            assert!(!is_over, "{action:?} after the end");
+            match action {
+                Action::Send(bytes) => assert!(bytes.len() < 4096),
+                Action::Admit => actions.extend(connection.admitted(true)),
+                Action::Ask(guest) => {
+                    let length = guest.name.chars().count();
+                    assert!(
+                        (1..=16).contains(&length) && guest.name.chars().all(|char| char.is_ascii_graphic()),
+                        "{guest:?}"
+                    );
+                    let order = if is_up { Order::HandOver(to) } else { Order::LogIn };
+                    actions.extend(connection.ordered(order, &common, 7, now));
+                }
+                Action::Decrypt { secret, token } => {
+                    let plain = (secret.len() >= 16).then(|| (&secret[..16], token.as_deref()));
+                    actions.extend(connection.decrypted(plain, &common, now));
+                }
+                Action::AskSessionServer { name, .. } => {
+                    assert!(!name.is_empty());
+                    actions.extend(connection.vouched(Vouched::ForNobody, &common, 7, now));
+                }
+                Action::Join(guest, account) => panic!("{guest:?} is let in as {account:?}"),
+                Action::Relay { .. } => {
+                    assert!(is_up && common.relay);
+                    is_over = true;
+                }
+                Action::Close(why) => {
+                    assert!(why != Closed::HandedOver || is_up);
+                    is_over = true;
+                }
+            }
+        }
+        if is_over {
+            return;
+        }
+    }
+    let later = connection.next_tick();
+    assert!(!connection.tick(&face, later).is_empty(), "somebody who says nothing more is kept for ever");
 }
