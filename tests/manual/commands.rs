@@ -1,34 +1,34 @@
 //! The documented commands, without hidden ones.
 
-use clap::{Arg, Command, CommandFactory};
+use clap::{Arg, Command};
 use clap_complete::Shell;
 use clap_mangen::Man;
-use mc_idle::cli::{Arguments, EXIT_CODES};
 
-use super::roff;
+use super::{Program, roff};
 
 /// The command line, without hidden commands.
-fn shown() -> Command {
-    let all = Arguments::command();
+fn shown<S>(program: &Program<S>) -> Command {
+    let all = &program.command;
     let about = all.get_about().cloned().unwrap_or_default();
     let shown = all.get_subcommands().filter(|command| !command.is_hide_set()).cloned();
-    Command::new("mc-idle").version(env!("CARGO_PKG_VERSION")).about(about).subcommands(shown)
+    Command::new(program.name).version(env!("CARGO_PKG_VERSION")).about(about).subcommands(shown)
 }
 
-pub(crate) fn completion(shell: Shell) -> String {
+pub(crate) fn completion<S>(program: &Program<S>, shell: Shell) -> String {
     let mut script = Vec::new();
-    clap_complete::generate(shell, &mut shown(), "mc-idle", &mut script);
+    clap_complete::generate(shell, &mut shown(program), program.name, &mut script);
     let script = String::from_utf8(script).unwrap_or_else(|error| panic!("{shell} completion: not UTF-8: {error}"));
     // For bash, clap_complete spells a name with a hyphen in two ways (https://github.com/clap-rs/clap/issues/6421), so
     // that nothing after a command is completed.
-    script.replace("mc__subcmd__idle", "mc__idle")
+    script.replace(&program.name.replace('-', "__subcmd__"), &program.name.replace('-', "__"))
 }
 
 /// One line per command; options that exclude each other are shown as alternatives.
-pub(crate) fn synopsis() -> String {
+pub(crate) fn synopsis<S>(program: &Program<S>) -> String {
+    let name = program.name;
     let mut text = String::new();
-    for command in shown().get_subcommands() {
-        text += &roff::bold(&format!("mc-idle {}", command.get_name()));
+    for command in shown(program).get_subcommands() {
+        text += &roff::bold(&format!("{name} {}", command.get_name()));
         let mut arguments: Vec<&Arg> = command.get_arguments().collect();
         while let Some(argument) = arguments.first().copied() {
             let either = |other: &&Arg| {
@@ -43,7 +43,8 @@ pub(crate) fn synopsis() -> String {
         }
         text += "\n.br\n";
     }
-    text + &format!("{}\n.br\n{}\n", roff::bold("mc-idle --version"), roff::bold("mc-idle --help"))
+    let [version, help] = ["--version", "--help"].map(|option| roff::bold(&format!("{name} {option}")));
+    text + &format!("{version}\n.br\n{help}\n")
 }
 
 fn in_synopsis(argument: &Arg) -> String {
@@ -55,9 +56,9 @@ fn in_synopsis(argument: &Arg) -> String {
 }
 
 /// Each command with its description and its options.
-pub(crate) fn commands() -> String {
+pub(crate) fn commands<S>(program: &Program<S>) -> String {
     let mut text = String::new();
-    for command in shown().get_subcommands() {
+    for command in shown(program).get_subcommands() {
         let about = command.get_about().map(ToString::to_string).unwrap_or_default();
         // clap removes the full stop.
         text += &format!(".SS {}\n{}.\n", roff::bold(command.get_name()), roff::text(&about));
@@ -80,8 +81,9 @@ fn options(command: &Command) -> String {
 }
 
 /// Each exit code with its meaning.
-pub(crate) fn exit_codes() -> String {
-    EXIT_CODES
+pub(crate) fn exit_codes<S>(program: &Program<S>) -> String {
+    program
+        .exit_codes
         .iter()
         .map(|(code, when)| format!(".TP\n{}\n{}\n", roff::bold(&code.to_string()), roff::text(when)))
         .collect()

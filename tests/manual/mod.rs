@@ -1,7 +1,7 @@
-//! The files generated from the command line and the keys of the configuration, so that they cannot disagree with them.
+//! The files generated from the command lines and the keys of the configurations, so that they cannot disagree with them.
 //!
 //! * [`commands`]: synopsis, options and completions.
-//! * [`keys`]: the shipped file, the table in `docs/configuration.md`, and the keys in mc-idle.toml(5).
+//! * [`keys`]: the shipped file, the table in the documentation, and the keys in the man page of the file.
 //! * [`roff`]: text in the markup of man pages.
 
 #![allow(clippy::format_collect, clippy::format_push_string, reason = "a few pages, made once: simple before fast")]
@@ -13,7 +13,58 @@ pub(crate) mod roff;
 use std::fs;
 use std::path::{Path, PathBuf};
 
+use clap::{Command, CommandFactory};
 use clap_complete::Shell;
+use mc_service::config::Key;
+
+/// A program with a configuration.
+pub(crate) struct Program<S: 'static> {
+    pub(crate) name: &'static str,
+    /// Its command line, with hidden commands.
+    pub(crate) command: Command,
+    /// Each with its meaning.
+    pub(crate) exit_codes: &'static [(u8, &'static str)],
+    pub(crate) keys: &'static [Key<S>],
+    /// What is so for the key of that name, which has no default, if it is not set.
+    pub(crate) no_default: fn(&str) -> &'static str,
+    /// The beginning of the shipped file.
+    pub(crate) header: &'static str,
+    /// The page with the table of keys, relative to the checkout.
+    pub(crate) page: &'static str,
+}
+
+pub(crate) fn agent() -> Program<mc_idle::config::Settings> {
+    Program {
+        name: "mc-idle",
+        command: mc_idle::cli::Arguments::command(),
+        exit_codes: mc_idle::cli::EXIT_CODES,
+        keys: mc_idle::config::keys::KEYS,
+        no_default: |_| "from instance metadata",
+        header: "\
+# Configuration of mc-idle; see mc-idle.toml(5). Every key is optional; the commented-out values are the defaults.
+# Put site settings into separate files, /etc/mc-idle/config.d/*.toml, which are read after this one in name order.
+# `mc-idle check` reports mistakes; `systemctl reload mc-idle` applies changes without touching the clocks.
+",
+        page: "docs/configuration.md",
+    }
+}
+
+pub(crate) fn broker() -> Program<mc_broker::config::Settings> {
+    Program {
+        name: "mc-broker",
+        command: mc_broker::cli::Arguments::command(),
+        exit_codes: mc_broker::cli::EXIT_CODES,
+        keys: mc_broker::config::keys::KEYS,
+        no_default: |key| if key == "allow_networks" { "not set: from everywhere" } else { "required" },
+        header: "\
+# Configuration of mc-broker; see mc-broker.toml(5). launcher.url and launcher.key_file have to be set. Every other key is
+# optional; the commented-out values are the defaults, or examples where there is none.
+# Put site settings into separate files, /etc/mc-broker/config.d/*.toml, which are read after this one in name order.
+# `mc-broker check` reports mistakes; `systemctl restart mc-broker` applies changes.
+",
+        page: "docs/broker-configuration.md",
+    }
+}
 
 /// A file and the text that it should have.
 pub(crate) struct Made {
@@ -24,30 +75,42 @@ pub(crate) struct Made {
 
 /// All generated files.
 pub(crate) fn all(checkout: &Path) -> Vec<Made> {
+    let mut all = made(&agent(), checkout);
+    all.extend(made(&broker(), checkout));
+    all
+}
+
+/// The generated files of `program`.
+fn made<S>(program: &Program<S>, checkout: &Path) -> Vec<Made> {
     let read = |path: &str| {
         fs::read_to_string(checkout.join(path)).unwrap_or_else(|error| panic!("cannot read {path}: {error}"))
     };
-    let mut all: Vec<(&str, String)> = vec![
-        ("docs/man/mc-idle.8", page(&read("docs/man/mc-idle.8.in"))),
-        ("docs/man/mc-idle.toml.5", page(&read("docs/man/mc-idle.toml.5.in"))),
-        ("systemd/mc-idle.toml", keys::shipped_file()),
-        ("docs/configuration.md", keys::with_table(&read("docs/configuration.md"))),
+    let name = program.name;
+    let mut all = Vec::new();
+    for man in [format!("docs/man/{name}.8"), format!("docs/man/{name}.toml.5")] {
+        let text = page(program, &read(&format!("{man}.in")));
+        all.push((man, text));
+    }
+    all.push((format!("systemd/{name}.toml"), keys::shipped_file(program)));
+    all.push((program.page.to_owned(), keys::with_table(program, &read(program.page))));
+    let completions = [
+        (Shell::Bash, format!("{name}.bash")),
+        (Shell::Zsh, format!("_{name}")),
+        (Shell::Fish, format!("{name}.fish")),
     ];
-    let completions = [(Shell::Bash, "mc-idle.bash"), (Shell::Zsh, "_mc-idle"), (Shell::Fish, "mc-idle.fish")];
-    let completions =
-        completions.map(|(shell, name)| (format!("docs/completions/{name}"), commands::completion(shell)));
-    let completions = completions.iter().map(|(path, text)| (path.as_str(), text.clone()));
-    all.extend(completions);
+    for (shell, file) in completions {
+        all.push((format!("docs/completions/{file}"), commands::completion(program, shell)));
+    }
     all.into_iter().map(|(path, text)| Made { path: path.into(), text }).collect()
 }
 
 /// A man page: the template, with generated text in place of each `@NAME@` alone on a line.
-fn page(template: &str) -> String {
+fn page<S>(program: &Program<S>, template: &str) -> String {
     let filled = template.lines().map(|line| match line {
-        "@SYNOPSIS@" => commands::synopsis(),
-        "@COMMANDS@" => commands::commands(),
-        "@EXIT_CODES@" => commands::exit_codes(),
-        "@KEYS@" => keys::in_man_page(),
+        "@SYNOPSIS@" => commands::synopsis(program),
+        "@COMMANDS@" => commands::commands(program),
+        "@EXIT_CODES@" => commands::exit_codes(program),
+        "@KEYS@" => keys::in_man_page(program),
         line => {
             let line = line.replace("@VERSION@", env!("CARGO_PKG_VERSION"));
             assert!(!line.starts_with('@'), "nothing is generated for {line}");
