@@ -73,7 +73,8 @@ deny:
 	$(call cargo_tool,cargo-deny,$(DENY_VERSION))
 	cargo deny --locked check $(if $(DENY_ADVISORIES),,bans licenses sources)
 
-# Man pages, completions, the shipped configuration and the table of keys in docs/configuration.md, from the program's own definitions.
+# Man pages, completions, the shipped configurations and the tables of keys in docs/configuration.md and
+# docs/broker-configuration.md, from the programs' own definitions.
 docs: setup-build
 	cargo run --quiet --locked -p mc-idle-tools --bin docs
 
@@ -93,33 +94,47 @@ launcher: setup-build
 		zipfile.ZipFile("mc-launcher.zip", "w").writestr(entry, open("bootstrap", "rb").read(), compresslevel=9)'
 	@ls -l target/launcher/mc-launcher.zip
 
-# A .deb and an .rpm in target/packages.
+# A .deb and an .rpm of the agent, and of the broker, in target/packages.
 packages: setup-build setup-packages
-	@# As `make test` builds it, with the features of the tests' dependencies: after a test run nothing is left to build.
-	cargo $(if $(filter dev,$(PROFILE)),test --no-run --workspace,build --profile $(PROFILE)) --locked $(if $(TARGET),--target $(TARGET))
-	$(if $(filter dev,$(PROFILE)),FAST=1) systemd/packaging/build.sh \
-		target/$(if $(TARGET),$(TARGET)/)$(PROFILE:dev=debug)/mc-idle target/packages $(TARGET)
+ifeq ($(PROFILE),dev)
+	@# As `make test` builds them, with the features of the tests' dependencies: after a test run nothing is left to build.
+	cargo test --no-run --workspace --locked $(if $(TARGET),--target $(TARGET))
+else
+	@# One by one: together, each would have the features that only the other needs.
+	cargo build --profile $(PROFILE) --locked -p mc-idle $(if $(TARGET),--target $(TARGET))
+	cargo build --profile $(PROFILE) --locked -p mc-broker $(if $(TARGET),--target $(TARGET))
+endif
+	$(call pack,mc-idle)
+	$(call pack,mc-broker)
 	@ls target/packages/*
 
-# Needs `make release` before it, so that root does not have to build.
+# $(call pack,PROGRAM): its packages, from the binary in the folder of the profile.
+pack = $(if $(filter dev,$(PROFILE)),FAST=1) systemd/packaging/build.sh $(1) \
+	target/$(if $(TARGET),$(TARGET)/)$(PROFILE:dev=debug)/$(1) target/packages $(TARGET)
+
+# What has been built before, so that root does not have to build: the agent by `make release`, both by `make packages`.
 install:
 	@test -x target/release/mc-idle || { echo "run make release first, as yourself" >&2; exit 1; }
-	install -Dm755 target/release/mc-idle $(DESTDIR)$(PREFIX)/bin/mc-idle
+	$(foreach program,mc-idle $(notdir $(wildcard target/release/mc-broker)),$(call install_program,$(program)))
+
+# $(call install_program,PROGRAM)
+define install_program
+	install -Dm755 target/release/$(1) $(DESTDIR)$(PREFIX)/bin/$(1)
 	install -d $(DESTDIR)/usr/lib/systemd/system
-	sed 's|/usr/bin/mc-idle|$(PREFIX)/bin/mc-idle|' systemd/mc-idle.service \
-		> $(DESTDIR)/usr/lib/systemd/system/mc-idle.service
-	install -Dm644 systemd/mc-idle.catalog $(DESTDIR)/usr/lib/systemd/catalog/mc-idle.catalog
-	install -Dm644 systemd/mc-idle.sysusers $(DESTDIR)/usr/lib/sysusers.d/mc-idle.conf
+	sed 's|/usr/bin/$(1)|$(PREFIX)/bin/$(1)|' systemd/$(1).service > $(DESTDIR)/usr/lib/systemd/system/$(1).service
+	install -Dm644 systemd/$(1).catalog $(DESTDIR)/usr/lib/systemd/catalog/$(1).catalog
+	install -Dm644 systemd/$(1).sysusers $(DESTDIR)/usr/lib/sysusers.d/$(1).conf
 	@# A configuration that is there belongs to the operator.
-	test -e $(DESTDIR)/etc/mc-idle/config.toml \
-		|| install -Dm644 systemd/mc-idle.toml $(DESTDIR)/etc/mc-idle/config.toml
-	install -d $(DESTDIR)/etc/mc-idle/config.d
-	install -Dm644 docs/man/mc-idle.8 $(DESTDIR)$(PREFIX)/share/man/man8/mc-idle.8
-	install -Dm644 docs/man/mc-idle.toml.5 $(DESTDIR)$(PREFIX)/share/man/man5/mc-idle.toml.5
-	install -Dm644 docs/completions/mc-idle.bash $(DESTDIR)$(PREFIX)/share/bash-completion/completions/mc-idle
-	install -Dm644 docs/completions/_mc-idle $(DESTDIR)$(PREFIX)/share/zsh/site-functions/_mc-idle
-	install -Dm644 docs/completions/mc-idle.fish $(DESTDIR)$(PREFIX)/share/fish/vendor_completions.d/mc-idle.fish
-	install -Dm644 systemd/packaging/config.d.README $(DESTDIR)/etc/mc-idle/config.d/README
+	test -e $(DESTDIR)/etc/$(1)/config.toml || install -Dm644 systemd/$(1).toml $(DESTDIR)/etc/$(1)/config.toml
+	install -d $(DESTDIR)/etc/$(1)/config.d
+	install -Dm644 docs/man/$(1).8 $(DESTDIR)$(PREFIX)/share/man/man8/$(1).8
+	install -Dm644 docs/man/$(1).toml.5 $(DESTDIR)$(PREFIX)/share/man/man5/$(1).toml.5
+	install -Dm644 docs/completions/$(1).bash $(DESTDIR)$(PREFIX)/share/bash-completion/completions/$(1)
+	install -Dm644 docs/completions/_$(1) $(DESTDIR)$(PREFIX)/share/zsh/site-functions/_$(1)
+	install -Dm644 docs/completions/$(1).fish $(DESTDIR)$(PREFIX)/share/fish/vendor_completions.d/$(1).fish
+	install -Dm644 systemd/packaging/$(if $(filter mc-broker,$(1)),broker-)config.d.README $(DESTDIR)/etc/$(1)/config.d/README
+
+endef
 
 # The golden image for QEMU, target/image/mc-idle.qcow2: by Packer, from Debian 12, with the .deb of `make packages` or PACKAGE.
 # As root on Debian 12; the AMI is built by the same template, see docs/by-hand.md.

@@ -30,17 +30,29 @@ const GLIBC: &str = "2.34";
 /// What stands in a configuration after somebody has edited it.
 const EDITED: &str = "idle_minutes = 25";
 
+/// The other program that is packed.
+const BROKER: &str = "mc-broker";
+
 fn deb(version: &str) -> String {
-    format!("mc-idle_{version}-1_amd64.deb")
+    deb_of("mc-idle", version)
+}
+
+fn deb_of(program: &str, version: &str) -> String {
+    format!("{program}_{version}-1_amd64.deb")
 }
 
 fn rpm(version: &str) -> String {
-    format!("mc-idle-{version}-1.x86_64.rpm")
+    rpm_of("mc-idle", version)
 }
 
-/// Makes packages of `binary` in `folder`.
-fn build(binary: &Path, folder: &Path, version: &str, target: Option<&str>) -> Output {
+fn rpm_of(program: &str, version: &str) -> String {
+    format!("{program}-{version}-1.x86_64.rpm")
+}
+
+/// Makes packages of `program`, which is `binary`, in `folder`.
+fn build(program: &str, binary: &Path, folder: &Path, version: &str, target: Option<&str>) -> Output {
     Command::new(checkout().join("systemd/packaging/build.sh"))
+        .arg(program)
         .arg(binary)
         .arg(folder)
         .args(target)
@@ -50,8 +62,8 @@ fn build(binary: &Path, folder: &Path, version: &str, target: Option<&str>) -> O
         .expect("cannot run build.sh")
 }
 
-fn built(binary: &Path, folder: &Path, version: &str, target: Option<&str>) {
-    let output = build(binary, folder, version, target);
+fn built(program: &str, binary: &Path, folder: &Path, version: &str, target: Option<&str>) {
+    let output = build(program, binary, folder, version, target);
     assert!(output.status.success(), "build.sh failed:\n{}{}", text(&output.stdout), text(&output.stderr));
 }
 
@@ -65,8 +77,11 @@ fn packages() -> Option<&'static Path> {
         let folder = Path::new(env!("CARGO_TARGET_TMPDIR")).join("packages");
         let _ = fs::remove_dir_all(&folder);
         for version in [THIS, NEXT] {
-            built(Path::new(AGENT), &folder, version, None);
+            built("mc-idle", Path::new(AGENT), &folder, version, None);
         }
+        let broker = Path::new(AGENT).with_file_name(BROKER);
+        assert!(broker.is_file(), "mc-broker is not built: cargo test --locked --workspace --test broker --no-run");
+        built(BROKER, &broker, &folder, THIS, None);
         folder
     });
     Some(folder)
@@ -80,7 +95,22 @@ fn printed(program: &str, arguments: &[&str], package: &Path) -> String {
     text(&output.stdout)
 }
 
-/// A Debian with both versions of both packages in /root, and with what `lay` puts into the folder that it is given.
+/// The files in a .deb, each with its mode and owner, in order.
+fn files_in_deb(package: &Path) -> Vec<String> {
+    let contents = printed("dpkg-deb", &["--contents"], package);
+    let mut files: Vec<String> = contents
+        .lines()
+        .filter(|line| !line.starts_with('d'))
+        .map(|line| {
+            let words: Vec<&str> = line.split_whitespace().collect();
+            format!("{} {} {}", words[0], words[1], words[5])
+        })
+        .collect();
+    files.sort();
+    files
+}
+
+/// A Debian with both versions of both packages of the agent in /root, and with what `lay` puts into the folder that it is given.
 fn debian(lay: impl FnOnce(&Path)) -> Option<Machine> {
     let packages = packages()?;
     let files: TempDir = tempfile::tempdir().expect("no temporary folder");
@@ -147,13 +177,19 @@ impl Machine {
 
     /// Nothing of the agent is left running, and systemd and the journal have never heard of it.
     fn nothing_left(&self) {
-        assert_eq!(self.said("pidof mc-idle"), "");
-        let units = "systemctl list-units --all --no-legend --plain mc-idle.service
-             systemctl list-unit-files --no-legend mc-idle.service
-             find /etc/systemd /usr/lib/systemd /var/lib/systemd -name '*mc-idle*'";
-        assert_eq!(self.said(units), "");
-        assert!(!self.ok("journalctl --list-catalog").contains("mc-idle"), "the catalog still explains mc-idle");
-        assert_eq!(self.said("ls -d /run/mc-idle /usr/bin/mc-idle"), "");
+        self.nothing_left_of("mc-idle");
+    }
+
+    fn nothing_left_of(&self, program: &str) {
+        assert_eq!(self.said(&format!("pidof {program}")), "");
+        let units = format!(
+            "systemctl list-units --all --no-legend --plain {program}.service
+             systemctl list-unit-files --no-legend {program}.service
+             find /etc/systemd /usr/lib/systemd /var/lib/systemd -name '*{program}*'"
+        );
+        assert_eq!(self.said(&units), "");
+        assert!(!self.ok("journalctl --list-catalog").contains(program), "the catalog still explains {program}");
+        assert_eq!(self.said(&format!("ls -d /run/{program} /usr/bin/{program}")), "");
     }
 
     /// The user is there, and the journal is explained.
@@ -168,18 +204,8 @@ impl Machine {
 fn the_deb_contains_what_belongs_on_debian() {
     let Some(packages) = packages() else { return };
     let package = packages.join(deb(THIS));
-    let contents = printed("dpkg-deb", &["--contents"], &package);
-    let mut files: Vec<String> = contents
-        .lines()
-        .filter(|line| !line.starts_with('d'))
-        .map(|line| {
-            let words: Vec<&str> = line.split_whitespace().collect();
-            format!("{} {} {}", words[0], words[1], words[5])
-        })
-        .collect();
-    files.sort();
     assert_eq!(
-        files,
+        files_in_deb(&package),
         [
             "-rw-r--r-- 0/0 ./etc/mc-idle/config.d/README",
             "-rw-r--r-- 0/0 ./etc/mc-idle/config.toml",
@@ -342,6 +368,81 @@ fn an_upgrade_of_the_rpm_does_not_start_what_was_stopped() {
     assert_eq!(machine.said("ls -d /etc/mc-idle"), "", "nobody has put anything there");
 }
 
+#[test]
+fn the_brokers_packages_contain_what_the_agents_do() {
+    let Some(packages) = packages() else { return };
+    let brokers = |text: &str| text.replace("mc-idle", BROKER);
+    let (agent, broker) = (packages.join(deb(THIS)), packages.join(deb_of(BROKER, THIS)));
+    let mut wanted: Vec<String> = files_in_deb(&agent).iter().map(|file| brokers(file)).collect();
+    wanted.sort();
+    assert_eq!(files_in_deb(&broker), wanted);
+    let field = |package: &Path| {
+        let output = Command::new("dpkg-deb").arg("--field").arg(package).arg("Depends").output().expect("dpkg-deb");
+        text(&output.stdout)
+    };
+    assert_eq!(field(&broker), field(&agent));
+
+    let (agent, broker) = (packages.join(rpm(THIS)), packages.join(rpm_of(BROKER, THIS)));
+    for what in ["--list", "--configfiles", "--requires"] {
+        let query = |package: &Path| printed("rpm", &["--query", "--package", what], package);
+        assert_eq!(query(&broker), brokers(&query(&agent)), "{what}");
+    }
+}
+
+#[test]
+fn the_broker_is_installed_waits_for_its_configuration_and_is_purged() {
+    let Some(packages) = packages() else { return };
+    let (deb, rpm) = (deb_of(BROKER, THIS), rpm_of(BROKER, THIS));
+    let lay = |files: &Path| {
+        for file in [&deb, &rpm] {
+            fs::copy(packages.join(file), files.join("root").join(file)).expect("cannot copy a package");
+        }
+    };
+    let Some(machine) = debian(lay) else { return };
+    let property = |name: &str| machine.ok(&format!("systemctl show -P {name} mc-broker"));
+    let install = format!("dpkg --install /root/{deb}");
+    let told = machine.ok(&install);
+    assert!(told.contains("has to be configured before it can run"), "{told}");
+    machine.ok("id mc-broker");
+    assert!(machine.ok("journalctl --list-catalog").contains(BROKER), "the catalog does not explain mc-broker");
+    assert_eq!(machine.said("systemctl is-enabled mc-broker"), "disabled");
+    assert_eq!(property("ActiveState"), "inactive");
+
+    let verify = machine.run("systemd-analyze verify mc-broker.service");
+    assert!(verify.status.success() && verify.stderr.is_empty(), "{}", text(&verify.stderr));
+    machine.ok("systemd-analyze security --no-pager --offline=true --threshold=12 mc-broker.service");
+
+    assert!(!machine.run("systemctl start mc-broker").status.success(), "it runs without a configuration");
+    assert_eq!(property("ExecMainStatus"), "78");
+    assert_eq!((property("ActiveState"), property("NRestarts")), ("failed".to_owned(), "0".to_owned()));
+
+    // Nothing answers there, and it runs all the same. The key is the unit's credential.
+    machine.write(
+        "/etc/mc-broker/config.d/50-site.toml",
+        "[launcher]\nurl = \"http://127.0.0.1:8099\"\nkey_file = \"broker-key\"",
+    );
+    machine.ok("systemctl enable --now mc-broker");
+    let says = |what: &str| machine.ok("journalctl --sync; journalctl -q -u mc-broker -o cat").contains(what);
+    machine.until("the journal says that there is no key", || says("broker-key is no key"));
+    machine.write("/etc/mc-broker/broker-key", "secret");
+    machine.ok("chmod 600 /etc/mc-broker/broker-key; systemctl restart mc-broker");
+    machine.until("the launcher is asked", || says("the launcher cannot be reached"));
+
+    let pid = property("MainPID");
+    machine.ok(&install);
+    assert_eq!(property("ActiveState"), "active");
+    assert_ne!(property("MainPID"), pid, "an upgrade restarts what runs");
+
+    machine.ok("dpkg --remove mc-broker; test -e /etc/mc-broker/broker-key; dpkg --purge mc-broker");
+    machine.nothing_left_of(BROKER);
+    assert_eq!(machine.said("ls -d /etc/mc-broker"), "");
+
+    machine.ok(&format!("rpm --force-debian --nodeps --install /root/{rpm}"));
+    machine.ok("id mc-broker; rpm --force-debian --erase mc-broker");
+    machine.nothing_left_of(BROKER);
+    assert_eq!(machine.said("ls -d /etc/mc-broker"), "");
+}
+
 /// A program in C, linked with `options`.
 fn compiled(folder: &Path, source: &str, options: &[&str]) -> PathBuf {
     let (code, program) = (folder.join("program.c"), folder.join("program"));
@@ -356,7 +457,7 @@ fn a_binary_that_amazon_linux_cannot_run_is_not_packed() {
     let Some(_) = packages() else { return };
     let folder = tempfile::tempdir().expect("no temporary folder");
     let refused = |program: &Path, why: &str| {
-        let output = build(program, &folder.path().join("packages"), THIS, None);
+        let output = build("mc-idle", program, &folder.path().join("packages"), THIS, None);
         let said = text(&output.stderr);
         assert_eq!(output.status.code(), Some(1), "{said}");
         assert!(said.contains(why), "{said}");
@@ -376,7 +477,7 @@ fn packages_for_graviton_have_the_names_of_its_architecture() {
     let folder = tempfile::tempdir().expect("no temporary folder");
     let program = compiled(folder.path(), "int main(void) { return 0; }\n", &["-s"]);
     // Not a program of that architecture, which cannot be made here: only what is written about it.
-    built(&program, folder.path(), THIS, Some("aarch64-unknown-linux-gnu"));
+    built("mc-idle", &program, folder.path(), THIS, Some("aarch64-unknown-linux-gnu"));
     let deb = folder.path().join(format!("mc-idle_{THIS}-1_arm64.deb"));
     assert!(printed("dpkg-deb", &["--info"], &deb).contains("Architecture: arm64"));
     let rpm = folder.path().join(format!("mc-idle-{THIS}-1.aarch64.rpm"));
