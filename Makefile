@@ -83,6 +83,7 @@ build: setup-build
 
 release: setup-build
 	cargo build --locked --release
+	cargo build --locked --release -p mc-broker
 
 # The launcher for Lambda, target/launcher/mc-launcher.zip. TARGET=aarch64-unknown-linux-gnu for arm64, on such a machine.
 launcher: setup-build
@@ -175,6 +176,7 @@ setup-packages:
 bench: setup-lab setup-bench
 	cargo build --locked --release --bin mc-idle
 	cargo build --locked --release -p mc-launcher
+	cargo build --locked --release -p mc-broker
 	@# In a target folder of their own, without the AWS SDK.
 	CARGO_TARGET_DIR=target/bench-build cargo build --locked --release -p mc-idle-tools --bins
 	target/lab/venv/bin/python tests/bench/run.py $(if $(QUICK),--quick) $(if $(ONLY),--only $(ONLY))

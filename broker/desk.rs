@@ -9,7 +9,7 @@ use std::time::Duration;
 use mc_broker_core::connection::machine::Face;
 use mc_broker_core::lobby::guest::{Account, Guest};
 use mc_broker_core::lobby::start::StartAnswer;
-use mc_broker_core::lobby::{Effect, Errand, Id, Lobby, Note, Order, Shown};
+use mc_broker_core::lobby::{Effect, Errand, Id, Lobby, Note, Shown};
 use mc_broker_core::protocol::status;
 use mc_broker_core::server::own_addresses::OwnAddresses;
 use mc_broker_core::server::sight::PingResult;
@@ -150,9 +150,6 @@ impl Desk {
         for effect in effects {
             match effect {
                 Effect::Order(id, order) => {
-                    if let Order::HandOver(_) = order {
-                        Counters::add(&self.shared.counters.handed_over);
-                    }
                     if let Some(reply) = self.waiting.remove(&id) {
                         // The connection may be gone.
                         let _ = reply.send(Reply::Order(order));
@@ -216,13 +213,13 @@ impl Desk {
                 )
             }
             Note::HandedOver { name, to, held } => {
-                let held = if held.is_zero() { String::new() } else { format!(" after {} s", held.as_secs()) };
-                (
-                    Level::INFO,
-                    Kind::HandedOver,
-                    Some(name),
-                    format!("{name} is handed over to {}{held}.", in_words(*to)),
-                )
+                Counters::add(&self.shared.counters.handed_over);
+                let text = format!("{name} is handed over to {}{}.", in_words(*to), after(*held));
+                (Level::INFO, Kind::HandedOver, Some(name), text)
+            }
+            Note::Relayed { name, to, held } => {
+                let text = format!("{name} is relayed to {}{}.", in_words(*to), after(*held));
+                (Level::INFO, Kind::HandedOver, Some(name), text)
             }
             Note::TransfersRefused { at } => {
                 let text = format!(
@@ -284,6 +281,11 @@ impl Desk {
         let gauges = Gauges { connections: self.shared.connections(), held: self.lobby.held(), state: shown.word() };
         self.metrics.write(&self.shared.counters, gauges);
     }
+}
+
+/// How long somebody was held, if he was.
+fn after(held: Duration) -> String {
+    if held.is_zero() { String::new() } else { format!(" after {} s", held.as_secs()) }
 }
 
 /// Whether an address is this machine's: only then can a socket have it.

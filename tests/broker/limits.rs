@@ -257,12 +257,12 @@ fn proc_file(broker: &Broker, name: &str) -> String {
 }
 
 /// In KiB (proc(5), `status`).
-fn resident(broker: &Broker) -> u64 {
+pub(crate) fn resident(broker: &Broker) -> u64 {
     let status = std::fs::read_to_string(proc_file(broker, "status")).unwrap();
     let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).unwrap();
     line.trim().trim_end_matches(" kB").parse().unwrap()
 }
 
-fn descriptors(broker: &Broker) -> usize {
+pub(crate) fn descriptors(broker: &Broker) -> usize {
     std::fs::read_dir(proc_file(broker, "fd")).unwrap().count()
 }

@@ -7,6 +7,7 @@ cd "$(dirname "${BASH_SOURCE[0]}")/../.."
 seconds=${1:-}
 version=0.13.2 # of cargo-fuzz
 work=target/fuzz
+at_once=$(nproc)
 # No sanitizer: those find memory errors, and the agent forbids unsafe code. What is looked for panics, since overflow
 # checks and debug assertions are on. It builds faster, and tries more inputs in the same time.
 options=(--fuzz-dir tests/fuzz --target-dir "$work" --sanitizer none)
@@ -32,19 +33,25 @@ cargo +nightly fetch --quiet --locked --manifest-path "$manifest" --target "$(ru
     die "if the agent's dependencies have changed: cargo update --workspace --manifest-path $manifest"
 cargo +nightly fuzz build "${options[@]}"
 
-failed=()
-for target in $(cargo +nightly fuzz list --fuzz-dir tests/fuzz); do
-    say "$target, $seconds s"
+# One target; its exit code is the fuzzer's.
+fuzz_one() {
+    local target=$1 log=$work/$1.log
     mkdir -p "$work/corpus/$target"
-    log=$work/$target.log
     # What is new goes into the first corpus; the second one is only read.
-    if cargo +nightly fuzz run "${options[@]}" "$target" "$work/corpus/$target" "tests/fuzz/corpus/$target" -- \
+    cargo +nightly fuzz run "${options[@]}" "$target" "$work/corpus/$target" "tests/fuzz/corpus/$target" -- \
         -dict="tests/fuzz/dictionaries/$target" -max_total_time="$seconds" -timeout=10 -rss_limit_mb=512 \
-        -print_final_stats=1 >"$log" 2>&1 </dev/null; then
-        say "  $(sed -n 's/^stat::number_of_executed_units: //p' "$log") inputs, no failure"
-        continue
+        -print_final_stats=1 >"$log" 2>&1 </dev/null
+}
+
+# What came of it, for a person.
+report() {
+    local target=$1 code=$2 log=$work/$1.log
+    if ((code == 0)); then
+        say "$target, $seconds s: $(sed -n 's/^stat::number_of_executed_units: //p' "$log") inputs, no failure"
+        return
     fi
     failed+=("$target")
+    say "$target: failed"
     if grep -q 'Test unit written to' "$log"; then
         # What the panic says, or what libFuzzer does if it was none: too slow, too much memory.
         sed -n '/panicked at/,$p' "$log" | sed '/^stack backtrace:/,$d; /^note: /,$d; /^==/,$d; 21,$d' | cut -c 1-1000
@@ -52,6 +59,22 @@ for target in $(cargo +nightly fuzz list --fuzz-dir tests/fuzz); do
     else
         tail -n 25 "$log" | cut -c 1-300
     fi >&2
+}
+
+# As many at once as there are processors: each is one thread.
+failed=()
+read -ra targets < <(cargo +nightly fuzz list --fuzz-dir tests/fuzz | tr '\n' ' ')
+for ((first = 0; first < ${#targets[@]}; first += at_once)); do
+    round=("${targets[@]:first:at_once}") pids=()
+    for target in "${round[@]}"; do
+        fuzz_one "$target" &
+        pids+=($!)
+    done
+    for number in "${!round[@]}"; do
+        code=0
+        wait "${pids[number]}" || code=$?
+        report "${round[number]}" "$code"
+    done
 done
 if ((${#failed[@]})); then
     die "failed: ${failed[*]}; to see it again without the fuzzer, copy the input into tests/fuzz/corpus and run" \

@@ -463,7 +463,7 @@ impl Connection {
     fn guest(&self, player: &Player) -> Guest {
         let manner = match player.dialect {
             Dialect::Transfer(_) => Manner::HandOver,
-            _ if !player.first.is_empty() => Manner::HandOver,
+            _ if !player.first.is_empty() => Manner::Relay,
             Dialect::Plugin => Manner::Tell,
             Dialect::Brief => Manner::Brief,
         };
@@ -483,6 +483,9 @@ impl Connection {
     }
 
     fn relay(&mut self, player: Player, to: SocketAddr) -> Vec<Action> {
+        if player.first.is_empty() {
+            return self.tell(Ending::Up(to));
+        }
         let mut first = player.first;
         first.extend(self.input.take());
         self.phase = Phase::Closed;
@@ -569,8 +572,8 @@ impl Connection {
                 actions
             }
             (Stage::Login { .. }, Order::HandOver(to)) => match std::mem::replace(&mut self.phase, Phase::Closed) {
-                Phase::Held { player, .. } if !player.first.is_empty() => self.relay(player, to),
-                _ => self.tell(Ending::Up(to)),
+                Phase::Held { player, .. } => self.relay(player, to),
+                _ => Vec::new(),
             },
             (Stage::Login { .. }, Order::End(ending)) => self.tell(ending),
             (_, Order::LogIn) | (Stage::Finishing { .. }, _) => Vec::new(),

@@ -5,8 +5,10 @@ use crate::server::status::Family;
 /// How somebody can be handed over.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Manner {
-    /// By a packet, or by the broker's relaying his bytes.
+    /// By a Transfer: from then on his connection is the server's.
     HandOver,
+    /// Not at all: his bytes are relayed.
+    Relay,
     /// Not at all: he is told where to go once the server is up.
     Tell,
     /// Not at all, and he cannot wait either: he is told to come back.

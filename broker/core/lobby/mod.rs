@@ -6,6 +6,8 @@
 pub mod guest;
 pub mod start;
 mod wait;
+#[cfg(test)]
+mod world;
 
 pub use wait::{Lobby, Shown};
 
@@ -63,6 +65,12 @@ pub enum Note {
     },
     /// This player was handed over, after so long.
     HandedOver {
+        name: String,
+        to: SocketAddr,
+        held: Duration,
+    },
+    /// This player is relayed, after so long.
+    Relayed {
         name: String,
         to: SocketAddr,
         held: Duration,

@@ -428,14 +428,21 @@ impl Lobby {
                 effects.push(Effect::Note(Note::HandedOver { name: guest.name.clone(), to, held }));
                 Order::HandOver(to)
             }
+            Manner::Relay => {
+                effects.push(Effect::Note(Note::Relayed { name: guest.name.clone(), to, held }));
+                Order::HandOver(to)
+            }
             Manner::Tell | Manner::Brief => Order::End(Ending::Up(to)),
         };
         effects.push(Effect::Order(id, order));
     }
 
     fn end(&mut self, id: Id, ending: Ending, effects: &mut Vec<Effect>) {
-        self.leave(id);
-        effects.push(Effect::Order(id, Order::End(ending)));
+        // He may have gone meanwhile.
+        if self.held.contains_key(&id) {
+            self.leave(id);
+            effects.push(Effect::Order(id, Order::End(ending)));
+        }
     }
 
     /// What is to be asked of others now.
