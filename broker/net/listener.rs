@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use ipnet::IpNet;
+use rustix::net::sockopt::set_tcp_nodelay;
 use tokio::io::AsyncReadExt;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::time::{sleep, timeout};
@@ -25,6 +26,8 @@ pub const BACKLOG: u32 = 1024;
 
 /// Accepts connections on `listener`, forever. Those from `proxies` say who their client is.
 pub async fn accept(listener: TcpListener, proxies: Arc<[IpNet]>, shared: Arc<Shared>) {
+    // Packets are small, and each is waited for. What is accepted has it from the listener (tcp(7)).
+    let _ = set_tcp_nodelay(&listener, true);
     let mut fails = false;
     loop {
         let (stream, peer) = match listener.accept().await {

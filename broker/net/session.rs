@@ -2,6 +2,7 @@
 
 use std::io;
 use std::net::SocketAddr;
+use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -10,7 +11,7 @@ use mc_broker_core::texts::Ending;
 use tokio::io::AsyncWriteExt;
 use tokio::net::TcpStream;
 use tokio::sync::oneshot;
-use tokio::time::{sleep_until, timeout};
+use tokio::time::{Instant, sleep_until, timeout};
 use tracing::Level;
 
 use crate::counters::Counters;
@@ -28,12 +29,19 @@ const FLUSH: Duration = Duration::from_secs(5);
 const LINGER: Duration = Duration::from_secs(2);
 /// More than this is never left to be sent, in bytes: a status with a picture.
 const MOST_UNSENT: usize = 256 * 1024;
+/// What the answer to a ping of the oldest clients begins with.
+const LEGACY_ANSWER: u8 = 0xff;
 
 /// What has to be done for a connection beside talking.
 enum Next {
     GoOn,
+    /// The client has everything, and nothing more to say.
+    Done,
     Close,
-    Relay { to: SocketAddr, first: Vec<u8> },
+    Relay {
+        to: SocketAddr,
+        first: Vec<u8>,
+    },
 }
 
 struct Session {
@@ -49,12 +57,10 @@ struct Session {
 
 /// Serves the connection of `peer` to its end.
 pub async fn serve(stream: TcpStream, peer: SocketAddr, open: OpenConnection) {
-    // Packets are small, and each is waited for.
-    let _ = stream.set_nodelay(true);
     let connection = Connection::new(peer.ip(), open.shared.clock.now());
     let mut session = Session { stream, peer, open, connection, unsent: Vec::new(), reply: None, name: None };
     match session.talk().await {
-        Next::GoOn => {}
+        Next::GoOn | Next::Done => {}
         Next::Close => Box::pin(session.finish()).await,
         Next::Relay { to, first } => {
             let Session { stream, peer, open, unsent, .. } = session;
@@ -67,8 +73,13 @@ pub async fn serve(stream: TcpStream, peer: SocketAddr, open: OpenConnection) {
 impl Session {
     /// Until the connection is to be closed or relayed, or is gone ([`Next::GoOn`]).
     async fn talk(&mut self) -> Next {
+        // One timer for all of it: to register a new one costs as much as to read.
+        let mut timer = pin!(sleep_until(self.deadline()));
         loop {
-            let deadline = self.open.shared.clock.instant(self.connection.next_tick());
+            let deadline = self.deadline();
+            if timer.deadline() != deadline {
+                timer.as_mut().reset(deadline);
+            }
             let next = tokio::select! {
                 ready = self.stream.readable() => match ready.map(|()| self.read()) {
                     Ok(Some(next)) => next,
@@ -79,7 +90,7 @@ impl Session {
                     Ok(()) => self.flush(),
                     Err(_) => return Next::GoOn,
                 },
-                () = sleep_until(deadline) => {
+                () = &mut timer => {
                     let (face, now) = (self.open.shared.face(), self.open.shared.clock.now());
                     let actions = self.connection.tick(&face, now);
                     self.act(actions)
@@ -90,6 +101,10 @@ impl Session {
                 done => return done,
             }
         }
+    }
+
+    fn deadline(&self) -> Instant {
+        self.open.shared.clock.instant(self.connection.next_tick())
     }
 
     /// Reads what is there; `None`: the client is gone.
@@ -172,7 +187,7 @@ impl Session {
                 Action::Relay { to, first } => return Next::Relay { to, first },
                 Action::Close(why) => {
                     self.closed(&why);
-                    return Next::Close;
+                    return self.last_words(&why);
                 }
             }
         }
@@ -209,6 +224,17 @@ impl Session {
                     shared.journal.tell(Level::INFO, Kind::TurnedAway, Some(name), text);
                 }
             }
+        }
+    }
+
+    /// After the answer to a ping a client closes, and has nothing to send before: what is sent then need not be waited for.
+    /// The oldest clients are another matter: they may still be sending their question.
+    fn last_words(&mut self, why: &Closed) -> Next {
+        let is_legacy = self.unsent.first() == Some(&LEGACY_ANSWER);
+        if *why == Closed::Answered && !is_legacy && matches!(self.flush(), Next::GoOn) && self.unsent.is_empty() {
+            Next::Done
+        } else {
+            Next::Close
         }
     }
 

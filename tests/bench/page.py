@@ -55,8 +55,10 @@ def machine():
 
 def versions(context):
     """Of all that takes part, as each says it."""
+    broker = context.binary.with_name("mc-broker")
     found = {
         "mc-idle": context.binary.exists() and output(context.binary, "--version"),
+        "mc-broker": broker.exists() and output(broker, "--version"),
         "rustc": output("rustc", "--version"), "bash": output("bash", "--version"), "ss": output("ss", "-V"),
         "netstat": output("netstat", "--version"), "strace": output("strace", "-V"), "valgrind": output("valgrind", "--version"),
         "node": output("node", "--version"), "python": output(PYTHON, "--version"),
@@ -88,12 +90,21 @@ def facts(context):
     }
 
 
+def written(name):
+    """What the page says of a measure whose result is not here (any more): its targets, its section, and when it was."""
+    page = PAGE.read_text() if PAGE.exists() else ""
+    section = re.search(rf"<!-- {name} -->\n(.*?)(?=\n<!-- |\n## Where and when)", page, re.S)
+    cells = [[cell.strip() for cell in line.strip("|").split("|")] for line in page.splitlines() if line.startswith("|")]
+    goals, runs = ([row for row in cells if row[0] == first and len(row) == 5] for first in (name, f"`{name}`"))
+    return (goals, section[1], runs) if section else ([], "", [])
+
+
 def words_only(head, *rows):
     return table(head, *rows).replace("---:|", "---|")
 
 
 def render(context, modules):
-    """`modules`: name: module, in the order of the page; those without a result are left out."""
+    """`modules`: name: module, in the order of the page; of those without a result the page keeps what it says."""
     kept = {}
     for name in modules:
         path = context.folder / f"{name}.json"
@@ -103,14 +114,20 @@ def render(context, modules):
         raise SystemExit("bench: nothing has been measured yet")
     PLOTS.mkdir(parents=True, exist_ok=True)
     goals, sections, runs = [], [], []
-    for name, one in kept.items():
-        module = modules[name]
-        goals += [[name, *words, "yes" if met else "**no**"] for *words, met in module.targets(one["result"])]
-        sections.append(module.section(one["result"]).strip() + "\n")
-        how = ("quick: rough" if one["quick"] else "full") + ("" if one["root"] else ", not root")
-        runs.append([f"`{name}`", one["date"], one["revision"], f"{one['seconds']:.0f} s", how])
-        for file, svg in getattr(module, "plots", lambda _: {})(one["result"]).items():
-            (PLOTS / file).write_text(svg)
+    for name, module in modules.items():
+        if name not in kept:
+            told, text, when = written(name)
+        else:
+            one = kept[name]
+            told = [[name, *words, "yes" if met else "**no**"] for *words, met in module.targets(one["result"])]
+            text = module.section(one["result"])
+            how = ("quick: rough" if one["quick"] else "full") + ("" if one["root"] else ", not root")
+            when = [[f"`{name}`", one["date"], one["revision"], f"{one['seconds']:.0f} s", how]]
+            for file, svg in getattr(module, "plots", lambda _: {})(one["result"]).items():
+                (PLOTS / file).write_text(svg)
+        goals, runs = goals + told, runs + when
+        # By the comment the section is found again.
+        sections += [f"<!-- {name} -->\n{text.strip()}\n"] if text else []
     newest = max(kept.values(), key=lambda one: one["date"])
     if any(one["machine"][:-1] != newest["machine"][:-1] for one in kept.values()):
         context.say("not all of it was measured on this machine: the page would compare what cannot be; measure all anew")

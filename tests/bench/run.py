@@ -26,7 +26,7 @@ sys.dont_write_bytecode = True  # nothing generated among the sources
 import page  # noqa: E402
 from context import HERE, ROOT, Context  # noqa: E402
 
-MEASURES = ["peers", "growth", "sample", "rest", "start", "stop", "fleet", "launcher", "size", "crates"]
+MEASURES = ["peers", "growth", "sample", "rest", "start", "stop", "fleet", "launcher", "broker", "size", "crates"]
 # Only with --only: it builds.
 ON_REQUEST = {"crates"}
 

@@ -9,7 +9,7 @@ use std::time::Duration;
 use proptest::prelude::*;
 
 use crate::lobby::guest::{Account, Guest, Manner};
-use crate::lobby::start::StartAnswer;
+use crate::lobby::start::{EVERY, StartAnswer};
 use crate::lobby::{Effect, Errand, Id, Lobby, Order};
 use crate::server::sight::PingResult;
 use crate::server::status::{Family, Host, LauncherStatus, ServerState};
@@ -87,7 +87,10 @@ struct World {
     /// When the game last answered a ping, and for each answer of the launcher when it was made and what it said.
     answered: BTreeMap<SocketAddr, Duration>,
     said: Vec<(Duration, ServerState)>,
-    starts: Vec<Duration>,
+    /// A start that is not answered yet.
+    asking: bool,
+    /// When the last one that was accepted was asked for, as long as anybody waits.
+    accepted: Option<Duration>,
 }
 
 impl World {
@@ -170,10 +173,10 @@ impl World {
             Errand::Probe(target) => self.arrives(Arrival::Probe(target)),
             Errand::Start { asked, account } => {
                 assert!(self.waits.values().any(|(_, held)| *held), "a start that nobody waits for");
-                let last = self.starts.last().copied();
                 let visit = self.visits[account.uuid.parse::<usize>().unwrap()];
-                assert!(last.is_none_or(|last| self.now > last), "two starts at once");
-                self.starts.push(self.now);
+                let too_soon = self.accepted.is_some_and(|at| self.now < at + EVERY);
+                assert!(!self.asking && !too_soon, "two starts at once");
+                self.asking = true;
                 let status = self.status();
                 let answer = match status {
                     Err(why) => StartAnswer::NoAnswer(why),
@@ -221,7 +224,11 @@ impl World {
                         self.lobby.pinged(target, self.now, result)
                     }
                     Arrival::Probe(target) => self.lobby.probed(target, self.now, true),
-                    Arrival::Start(asked, answer) => self.lobby.started(asked, self.now, &answer),
+                    Arrival::Start(asked, answer) => {
+                        self.asking = false;
+                        self.accepted = matches!(answer, StartAnswer::Accepted(_)).then_some(asked);
+                        self.lobby.started(asked, self.now, &answer)
+                    }
                     Arrival::Join(id) if !self.gone.contains(&id) => {
                         self.waits.insert(id, (self.now, true));
                         let account = Account { name: id.to_string(), uuid: id.to_string() };
@@ -246,6 +253,9 @@ impl World {
             }
             let effects = self.lobby.tick(self.now);
             self.carry_out(effects);
+            if self.lobby.held() == 0 {
+                self.accepted = None;
+            }
             for (id, (since, held)) in &self.waits {
                 let most = if *held { HOLD + STEP } else { NEWCOMER };
                 assert!(self.now.saturating_sub(*since) <= most, "{id} waits since {since:?}, held: {held}");
@@ -271,7 +281,7 @@ proptest! {
     ) {
         let mut world = World {
             lobby: Lobby::new(HOLD), now: Duration::ZERO, phases, visits, late, on_the_way: BTreeMap::new(), sent: 0,
-            waits: BTreeMap::new(), gone: BTreeSet::new(), answered: BTreeMap::new(), said: Vec::new(), starts: Vec::new(),
+            waits: BTreeMap::new(), gone: BTreeSet::new(), answered: BTreeMap::new(), said: Vec::new(), asking: false, accepted: None,
         };
         world.live(Duration::from_secs(420));
         prop_assert!(world.waits.is_empty());
