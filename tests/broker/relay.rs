@@ -101,7 +101,7 @@ fn five_minutes_of_relayed_players_leave_nothing_behind() {
             let mut replayed = [handshake(754, 2), login_start(754, "alex")].concat();
             player.stream.read_exact(&mut replayed).unwrap();
             let (mut writer, mut back) = (player.stream.try_clone().unwrap(), vec![0; 64 * 1024]);
-            let sending = std::thread::spawn(move || writer.write_all(&[7; 64 * 1024]).unwrap());
+            let sending = std::thread::spawn(move || writer.write_all(&vec![7; 64 * 1024]).unwrap());
             player.stream.read_exact(&mut back).unwrap();
             sending.join().unwrap();
         }
