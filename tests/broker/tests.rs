@@ -3,9 +3,17 @@
 
 #![allow(clippy::unwrap_used, reason = "ends the test at what is wrong")]
 #![allow(clippy::disallowed_methods, reason = "waits in real time")]
+#![allow(clippy::cast_precision_loss, reason = "the stand-in for EC2 writes seconds as it does")]
 
 #[path = "../support/mod.rs"]
 mod support;
+
+#[path = "../launcher/launcher.rs"]
+#[allow(dead_code, reason = "the launcher's own tests use the rest")]
+mod launcher;
+#[path = "../launcher/stand_in.rs"]
+#[allow(dead_code, reason = "the launcher's own tests use the rest")]
+mod stand_in;
 
 mod broker;
 mod check;
@@ -13,6 +21,7 @@ mod config;
 mod join;
 mod limits;
 mod outcomes;
+mod real_launcher;
 mod relay;
 mod stand_ins;
 mod versions;

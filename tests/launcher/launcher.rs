@@ -9,7 +9,7 @@ use std::time::Duration;
 use serde_json::Value;
 
 use crate::stand_in::{SERVER, StandIn};
-use crate::support::{Process, without_aws};
+use crate::support::{self, Process, without_aws};
 
 pub(crate) const KEY: &str = "correct-horse-battery";
 pub(crate) const BROKER_KEY: &str = "broker-key-0123456789";
@@ -23,7 +23,7 @@ pub(crate) const OFTEN: f64 = 0.017;
 /// The launcher's program with its settings, and AWS at `endpoint`.
 pub(crate) fn program(endpoint: &str, settings: &[(&str, &str)]) -> Command {
     // Another build of it may be tried, and by an emulator: `MC_LAUNCHER="qemu-aarch64 -L /usr/aarch64-linux-gnu FILE"`.
-    let words = std::env::var("MC_LAUNCHER").unwrap_or_else(|_| env!("CARGO_BIN_EXE_mc-launcher").to_owned());
+    let words = std::env::var("MC_LAUNCHER").unwrap_or_else(|_| support::program("mc-launcher").display().to_string());
     let mut words = words.split_whitespace();
     let mut command = Command::new(words.next().unwrap());
     command.args(words);
