@@ -6,7 +6,7 @@ use std::time::Duration;
 
 /// Connections of one address at once.
 pub const MOST_CONNECTIONS: u32 = 256;
-/// Logins of one address at once, and one more each [`LOGIN_EVERY`].
+/// Logins of one address at once, and one more every two seconds.
 pub const MOST_LOGINS: u32 = 30;
 const LOGIN_EVERY: Duration = Duration::from_secs(2);
 
