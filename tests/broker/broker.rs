@@ -53,7 +53,12 @@ impl Broker {
     }
 
     pub(crate) fn start_with(config: Config) -> Self {
-        let process = Process::start(program().arg("run").arg("--config").arg(config.path()));
+        Broker::start_as(config, program())
+    }
+
+    /// The same by a command that has what the environment is to have.
+    pub(crate) fn start_as(config: Config, mut command: Command) -> Self {
+        let process = Process::start(command.arg("run").arg("--config").arg(config.path()));
         let line = process.wait_for(" listens at ");
         let port = line.rsplit_once(':').unwrap().1.trim_end_matches('.').parse().unwrap();
         Broker { process, port, _config: config }

@@ -1,6 +1,6 @@
 //! Everything that can come of a join, and what the player reads.
 
-use std::net::{IpAddr, Ipv4Addr, TcpListener};
+use std::net::{IpAddr, Ipv4Addr, TcpListener, TcpStream};
 use std::thread;
 
 use mc_broker_core::protocol::status::response;
@@ -41,7 +41,6 @@ pub(crate) fn answers_with(listener: TcpListener, words: Value) {
 /// Answers pings itself, and has everything that begins with a PROXY header go to `port`.
 pub(crate) fn in_front_of(listener: TcpListener, port: u16) {
     use std::io::{Read, Write, copy};
-    use std::net::TcpStream;
     thread::spawn(move || {
         for mut stream in listener.incoming().map_while(Result::ok) {
             thread::spawn(move || {
@@ -300,6 +299,33 @@ fn a_server_without_an_address_of_the_players_family_is_told() {
     let mut player = Client::connect(broker.port, 774);
     player.log_in("alex");
     assert_eq!(player.told(), "The server is up, but it has no IPv4 address, and you play over IPv4.");
+}
+
+#[test]
+fn every_address_is_ipv4_and_ipv6_and_each_player_stays_in_his_own_family() {
+    let (launcher, sessions) = asleep();
+    let game = TcpListener::bind(("::1", 0)).unwrap();
+    let port = game.local_addr().unwrap().port();
+    answers(game);
+    let config = crate::broker::config(&launcher, &sessions, "");
+    let drop_ins = config.path().with_file_name("config.d");
+    std::fs::create_dir(&drop_ins).unwrap();
+    std::fs::write(drop_ins.join("50-site.toml"), "listen = [\"[::]:0\"]").unwrap();
+    let mut both = status("up", Some(("127.0.0.1", port)));
+    both["host"]["v6"] = json!("::1");
+    launcher.set(both);
+    let broker = Broker::start_with(config);
+    let mut six = Client::over(TcpStream::connect(("::1", broker.port)).unwrap(), 774).unwrap();
+    six.log_in("alex");
+    six.succeed("alex");
+    assert_eq!(six.transferred(), ("::1".to_owned(), u32::from(port)));
+    // Nothing answers at the IPv4 address: whoever comes from there waits.
+    let mut four = Client::connect(broker.port, 774);
+    four.log_in("steve");
+    four.encrypt("steve", Some(&sessions));
+    four.succeed("steve");
+    answers(TcpListener::bind((Ipv4Addr::LOCALHOST, port)).unwrap());
+    assert_eq!(four.transferred(), ("127.0.0.1".to_owned(), u32::from(port)));
 }
 
 #[test]

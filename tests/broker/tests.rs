@@ -20,6 +20,7 @@ mod check;
 mod config;
 mod join;
 mod limits;
+mod operators;
 mod outcomes;
 mod real_launcher;
 mod relay;

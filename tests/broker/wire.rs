@@ -51,7 +51,10 @@ impl Client {
         let socket = socket_with(AddressFamily::INET, SocketType::STREAM, SocketFlags::CLOEXEC, None)?;
         bind(&socket, &SocketAddr::new(IpAddr::V4(from), 0))?;
         connect(&socket, &SocketAddr::from((Ipv4Addr::LOCALHOST, port)))?;
-        let stream = TcpStream::from(socket);
+        Client::over(TcpStream::from(socket), protocol)
+    }
+
+    pub(crate) fn over(stream: TcpStream, protocol: u32) -> io::Result<Self> {
         stream.set_read_timeout(Some(SOON))?;
         stream.set_nodelay(true)?;
         Ok(Client { stream, frames: Frames::default(), cipher: None, protocol })
