@@ -67,7 +67,8 @@ fn try_something(number: usize, port: u16, sessions: &SessionServer) -> Option<C
         }
         // Something else altogether.
         _ => {
-            client.send(b"GET / HTTP/1.1\r\nhost: x\r\n\r\n");
+            // Longer than what its first letter is as the length of a packet: a shorter one is waited for.
+            client.send(b"GET / HTTP/1.1\r\nhost: play.example.org\r\nuser-agent: a scanner, as there are many\r\naccept: */*\r\n\r\n");
             assert!(client.is_closed());
         }
     }
