@@ -275,15 +275,11 @@ impl Session {
     }
 }
 
+/// Only those whom somebody vouches for come so far.
 fn is_worth_a_line(ending: &Ending) -> bool {
-    !matches!(
+    matches!(
         ending,
-        Ending::NotAuthenticated
-            | Ending::NotListed
-            | Ending::Network
-            | Ending::TooOften
-            | Ending::Busy
-            | Ending::Closing
+        Ending::Wait(_) | Ending::OverBudget(_) | Ending::NotStarted(_) | Ending::KeyRefused | Ending::TookTooLong(_)
     )
 }
 

@@ -306,23 +306,21 @@ impl Lobby {
         is_reply: bool,
         effects: &mut Vec<Effect>,
     ) {
-        match &status {
-            Ok(status) => {
-                self.starter.seen(status.state, now);
-                if std::mem::take(&mut self.launcher_down) {
-                    effects.push(Effect::Note(Note::LauncherBack));
-                }
-                if status.state != ServerState::Up {
-                    self.words = None;
-                }
+        if let Ok(status) = &status {
+            self.starter.seen(status.state, now);
+            if status.state != ServerState::Up {
+                self.words = None;
             }
-            Err(why) if !self.launcher_down => {
-                self.launcher_down = true;
-                effects.push(Effect::Note(Note::LauncherDown { why: why.clone() }));
-            }
-            Err(_) => {}
         }
         self.sight.heard(asked, now, status, is_reply);
+        match self.sight.failure() {
+            Some(why) if !self.launcher_down => {
+                self.launcher_down = true;
+                effects.push(Effect::Note(Note::LauncherDown { why: why.to_owned() }));
+            }
+            None if std::mem::take(&mut self.launcher_down) => effects.push(Effect::Note(Note::LauncherBack)),
+            Some(_) | None => {}
+        }
     }
 
     fn settle_all(&mut self, now: Duration, effects: &mut Vec<Effect>) {

@@ -10,6 +10,9 @@ use crate::server::status::{Family, LauncherStatus, ServerState};
 pub const STATUS_LIVES: Duration = Duration::from_secs(5);
 pub const ANSWER_LIVES: Duration = Duration::from_secs(3);
 
+/// So many failures in a row are worth telling: a single one passes.
+const FAILURES: u32 = 2;
+
 /// How a ping went.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum PingResult {
@@ -51,8 +54,10 @@ pub struct Sight {
     /// When a status was last asked for, and whether the answer is still to come.
     asked: Option<Duration>,
     asking: bool,
-    /// Why there was none the last time, and when that was.
+    /// Since when there is none: the second time in a row, and why.
     failed: Option<(Duration, String)>,
+    /// How often in a row there was none.
+    failures: u32,
     pings: BTreeMap<SocketAddr, Pinged>,
 }
 
@@ -78,16 +83,16 @@ impl Sight {
     /// Whether the launcher has answered yet, or failed to.
     #[must_use]
     pub fn has_heard(&self) -> bool {
-        self.status.is_some() || self.failed.is_some()
+        self.status.is_some() || self.failures > 0
     }
 
-    /// Why the launcher could not be asked, if that is what came last.
+    /// Why the launcher cannot be asked, if that is so.
     #[must_use]
     pub fn failure(&self) -> Option<&str> {
         self.failed.as_ref().map(|(_, why)| why.as_str())
     }
 
-    /// The same, if it came since `since`.
+    /// The same, if it was found out since `since`.
     #[must_use]
     pub fn failure_since(&self, since: Duration) -> Option<&str> {
         self.failed.as_ref().filter(|(at, _)| *at >= since).map(|(_, why)| why.as_str())
@@ -114,9 +119,14 @@ impl Sight {
                 if self.status.as_ref().is_none_or(|(last, _)| *last <= asked) {
                     self.status = Some((asked, status));
                 }
-                self.failed = None;
+                (self.failed, self.failures) = (None, 0);
             }
-            Err(why) => self.failed = Some((now, why)),
+            Err(why) => {
+                self.failures = self.failures.saturating_add(1);
+                if self.failures >= FAILURES {
+                    self.failed = Some((now, why));
+                }
+            }
         }
         // Only where the server may be is of interest.
         let targets: Vec<SocketAddr> =
