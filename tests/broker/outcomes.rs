@@ -279,7 +279,7 @@ fn nobody_is_handed_over_to_the_broker_itself_by_another_address() {
 }
 
 /// Waits until the broker has to ask the launcher again.
-fn forget_what_is_known() {
+pub(crate) fn forget_what_is_known() {
     std::thread::sleep(std::time::Duration::from_secs(6));
 }
 

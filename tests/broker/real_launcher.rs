@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use crate::broker::{Broker, GameServer, PEERS, key_file, peers};
 use crate::launcher::{Launcher, SELDOM};
+use crate::outcomes::forget_what_is_known;
 use crate::skip_unless;
 use crate::stand_in::StandIn;
 use crate::stand_ins::SessionServer;
@@ -37,6 +38,7 @@ fn friends_join_a_sleeping_instance_and_are_in_the_game_after_one_start() {
     assert_eq!(ec2.count("StartInstances"), 1);
     // It is stopping when the next one comes, and the game still answers: he waits it out, and it is started once more.
     ec2.set("stopping");
+    forget_what_is_known();
     let third = broker.join("three", "1.21.11", Some(&sessions));
     third.wait_for("alive");
     broker.process.wait_for("three joins: the server is started.");
