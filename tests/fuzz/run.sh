@@ -63,7 +63,7 @@ report() {
 
 # As many at once as there are processors: each is one thread.
 failed=()
-read -ra targets < <(cargo +nightly fuzz list --fuzz-dir tests/fuzz | tr '\n' ' ')
+mapfile -t targets < <(cargo +nightly fuzz list --fuzz-dir tests/fuzz)
 for ((first = 0; first < ${#targets[@]}; first += at_once)); do
     round=("${targets[@]:first:at_once}") pids=()
     for target in "${round[@]}"; do
