@@ -113,7 +113,7 @@ endif
 pack = $(if $(filter dev,$(PROFILE)),FAST=1) systemd/packaging/build.sh $(1) \
 	target/$(if $(TARGET),$(TARGET)/)$(PROFILE:dev=debug)/$(1) target/packages $(TARGET)
 
-# What has been built before, so that root does not have to build: the agent by `make release`, both by `make packages`.
+# What has been built before, by `make release` or `make packages`, so that root does not have to build.
 install:
 	@test -x target/release/mc-idle || { echo "run make release first, as yourself" >&2; exit 1; }
 	$(foreach program,mc-idle $(notdir $(wildcard target/release/mc-broker)),$(call install_program,$(program)))
