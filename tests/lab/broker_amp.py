@@ -16,7 +16,7 @@ import types
 import urllib.request
 from types import SimpleNamespace
 
-# Only its protocol is wanted: the package itself would load the clients of language models.
+# Only its protocol is wanted: the package itself would load what is not installed here.
 package = types.ModuleType("amp")
 package.__path__ = list(importlib.util.find_spec("amp").submodule_search_locations)
 sys.modules["amp"] = package
