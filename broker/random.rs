@@ -6,7 +6,7 @@ use aws_lc_rs::rand::fill;
 #[must_use]
 pub fn random() -> u128 {
     let mut bytes = [0; 16];
-    // Without them a login fails to be encrypted by the client, and nothing else.
+    // Without them a token could be foreseen, and nobody is let in by a token alone.
     let _ = fill(&mut bytes);
     u128::from_be_bytes(bytes)
 }

@@ -1,15 +1,18 @@
 //! Everybody who waits for the server: whether it is up, who asks for a start, and who is handed over when. Pure: what
 //! happens goes in, and [`Effect`]s come out.
 //!
-//! * [`guest`]: who waits. [`start`]: who asks the launcher for a start, and when. [`lobby`](Lobby): the whole.
+//! * [`guest`]: who waits. [`shown`]: what is shown of the server.
+//! * [`start`]: who asks the launcher for a start, and when. [`Lobby`]: the whole.
 
 pub mod guest;
+pub mod shown;
 pub mod start;
 mod wait;
 #[cfg(test)]
 mod world;
 
-pub use wait::{Lobby, Shown};
+pub use shown::Shown;
+pub use wait::Lobby;
 
 use std::net::SocketAddr;
 use std::time::Duration;

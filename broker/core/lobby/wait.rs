@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use crate::gate::returns::Returns;
 use crate::lobby::guest::{Account, Guest, Manner};
+use crate::lobby::shown::Shown;
 use crate::lobby::start::{Consequence, StartAnswer, Starter};
 use crate::lobby::{Effect, Errand, Id, Note, Order};
 use crate::server::sight::{PingResult, Readiness, Sight};
@@ -62,64 +63,6 @@ pub struct Lobby {
     leads_back: bool,
     /// When somebody last looked at the server list.
     looked_at: Option<Duration>,
-}
-
-/// What there is to be shown of the server.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Shown {
-    Asleep,
-    Starting,
-    /// With its own answer, if that is known.
-    Up(Option<Vec<u8>>),
-    Stopping,
-    Trouble(String),
-    /// Nobody knows, with the reason.
-    Unknown(String),
-}
-
-impl Shown {
-    /// A word for it.
-    #[must_use]
-    pub fn word(&self) -> &'static str {
-        match self {
-            Shown::Asleep => "asleep",
-            Shown::Starting => "starting",
-            Shown::Up(_) => "up",
-            Shown::Stopping => "stopping",
-            Shown::Trouble(_) => "trouble",
-            Shown::Unknown(_) => "unknown",
-        }
-    }
-
-    /// For the operator, after "the server is".
-    #[must_use]
-    pub fn in_words(&self) -> String {
-        let because = |word: &str, why: &str| format!("{word}: {}", why.trim_end_matches('.'));
-        match self {
-            Shown::Trouble(why) => because("in trouble", why),
-            Shown::Unknown(why) => because("out of sight", why),
-            other => other.word().to_owned(),
-        }
-    }
-
-    /// For the server list.
-    #[must_use]
-    pub fn text(&self, asleep: &str, starting: &str, up: &str) -> String {
-        match self {
-            Shown::Asleep => asleep.to_owned(),
-            Shown::Starting => starting.to_owned(),
-            Shown::Up(_) => up.to_owned(),
-            Shown::Stopping => "Shutting down. Join to start it again.".to_owned(),
-            Shown::Trouble(_) => "Something is wrong with the server. Tell its owner.".to_owned(),
-            Shown::Unknown(_) => "Nobody knows whether the server is up: its launcher cannot be asked.".to_owned(),
-        }
-    }
-
-    /// The server's own answer.
-    #[must_use]
-    pub fn words(&self) -> Option<&[u8]> {
-        if let Shown::Up(words) = self { words.as_deref() } else { None }
-    }
 }
 
 impl Lobby {

@@ -68,12 +68,6 @@ impl Sight {
         self.status.as_ref().map(|(_, status)| status)
     }
 
-    /// The launcher's last word, if it was asked for since `since`.
-    #[must_use]
-    pub fn status_since(&self, since: Duration) -> Option<&LauncherStatus> {
-        self.status.as_ref().filter(|(asked, _)| *asked >= since).map(|(_, status)| status)
-    }
-
     /// The launcher's last word, if it is fresh.
     #[must_use]
     pub fn fresh(&self, now: Duration) -> Option<&LauncherStatus> {
