@@ -3,7 +3,7 @@
 
 use std::fmt;
 use std::io::{self, Write};
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, TcpListener};
 use std::path::Path;
 use std::process::ExitCode;
 use std::time::Duration;
@@ -156,7 +156,10 @@ async fn listener(settings: &Settings, report: &mut Report) -> Option<String> {
             &match &found {
                 Ok(Some(_)) => Finding::Ok(format!("mc-broker answers at {address}")),
                 Ok(None) => Finding::Failed(format!("another program answers at {address}")),
-                Err(()) => Finding::Note(format!("nothing answers at {address}: mc-broker does not run")),
+                Err(()) => match TcpListener::bind(address) {
+                    Ok(_) => Finding::Note(format!("nothing answers at {address}: mc-broker does not run")),
+                    Err(error) => Finding::Failed(format!("mc-broker cannot listen at {address}: {error}")),
+                },
             },
         );
         mark = mark.or(found.ok().flatten());

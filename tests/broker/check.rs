@@ -63,6 +63,13 @@ fn each_thing_that_can_be_wrong_has_its_line() {
     let (lines, code) = check(&config);
     assert!(lines.contains("note    listener: nothing answers at 127.0.0.1:0: mc-broker does not run"), "{lines}");
     assert!(lines.contains("not run transfers: the server does not run now") && code == Some(0), "{lines}");
+    // Somebody else has the port, and says nothing.
+    let other = TcpListener::bind("127.0.0.1:0").unwrap();
+    let text = std::fs::read_to_string(config.path()).unwrap();
+    config.write(&text.replace("127.0.0.1:0", &other.local_addr().unwrap().to_string()));
+    let (lines, code) = check(&config);
+    assert!(lines.contains("FAILED  listener: mc-broker cannot listen at 127.0.0.1:") && code == Some(1), "{lines}");
+    config.write(&text);
     sessions.set(Mood::Down);
     let (lines, code) = check(&config);
     assert!(lines.contains("FAILED  session server: the session server answers 503"), "{lines}");
