@@ -6,9 +6,14 @@
 build {
   sources = ["source.amazon-ebs.mc-idle", "source.qemu.mc-idle"]
 
-  # Everything goes through one folder, which seal.sh removes.
+  # While cloud-init is at work, package databases may be locked. Its failures are shown; the build goes on.
   provisioner "shell" {
-    inline = ["mkdir -m 700 /tmp/mc-idle-image"]
+    inline = [
+      "echo waiting for cloud-init",
+      "sudo -n cloud-init status --wait >/dev/null || sudo -n cloud-init status --long || true",
+      # Everything goes through one folder, which seal.sh removes.
+      "mkdir -m 700 /tmp/mc-idle-image",
+    ]
   }
   provisioner "file" {
     source      = var.package

@@ -1,21 +1,20 @@
 #!/bin/bash
-# Provisioning, as root on the machine that becomes the image: what a Minecraft server on EFS needs, and mc-idle. The same
-# for Amazon Linux 2023 and Debian 12; only what is missing is fetched. Everything else comes from /tmp/mc-idle-image.
+# Provisioning, as root on the machine that becomes the image, or on an instance by its user data: what a Minecraft server
+# on EFS needs, and mc-idle. The same for Amazon Linux 2023 and Debian 12; only what is missing is fetched. It does not wait
+# for cloud-init, which may be what runs it.
+# Usage: install.sh [FOLDER]    (FOLDER: the package, three files of systemd/ and cloud-init.conf; else /tmp/mc-idle-image)
 set -euo pipefail
 
-from=/tmp/mc-idle-image
 . /etc/os-release
 say() { echo "install: $*"; }
 die() { echo "install: $*" >&2; exit 1; }
 
+from=${1:-/tmp/mc-idle-image}
+[ -d "$from" ] || die "there is no folder $from to install from"
+# Package managers take a relative path for a package's name.
+from=$(realpath "$from")
 package=$(find "$from" -maxdepth 1 -name '*.rpm' -o -maxdepth 1 -name '*.deb')
 [ -f "$package" ] || die "there must be one .rpm or .deb in $from, there is: ${package:-none}"
-
-# Where cloud-init was still at work, package databases may be locked.
-if command -v cloud-init >/dev/null; then
-    say "waiting for cloud-init"
-    cloud-init status --wait >/dev/null || say "cloud-init says: $(cloud-init status --long | tr '\n' ' ')"
-fi
 
 case $ID in
 amzn)
