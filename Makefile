@@ -14,11 +14,15 @@ TARGET ?=
 # The .deb that the image is made with.
 PACKAGE ?=
 
+# arm64 can be built on x86_64, with more than cargo alone; elsewhere TARGET is what rustup has a std for.
+CARGO := $(if $(filter aarch64-unknown-linux-gnu,$(TARGET)),tests/arm64/cargo.sh,cargo)
+ARCHITECTURE := $(patsubst aarch64,arm64,$(or $(firstword $(subst -, ,$(TARGET))),$(shell uname -m)))
+
 VERSION := $(shell sed -n 's/^version = "\(.*\)"/\1/p' Cargo.toml | head -n 1)
 
 .PHONY: bench bench-size demo start-demo test fuzz lint deny docs screens pictures instructions build release launcher packages \
-	image image-test install clean \
-	setup-bench setup-build setup-cloud setup-image-test setup-lab setup-machine setup-manual setup-packages
+	arm64-test image image-test install clean \
+	setup-arm64 setup-bench setup-build setup-cloud setup-image-test setup-lab setup-machine setup-manual setup-packages
 
 # $(call cargo_tool,NAME,VERSION): builds a tool of cargo's unless that version is here.
 define cargo_tool
@@ -43,6 +47,13 @@ test: setup-lab setup-manual setup-machine
 # Root, on Debian.
 image-test: setup-lab setup-image-test image
 	target/lab/venv/bin/python tests/image/run.py target/image/mc-idle.qcow2 $(ONLY)
+
+# Builds the packages and the launcher for arm64 and tries them, on x86_64 under QEMU's user mode emulation: the unit tests,
+# each program, the packages' metadata. ONLY="programs packages" for some of it. On Debian 12.
+arm64-test: setup-lab
+	tests/arm64/setup.sh test
+	$(MAKE) packages launcher TARGET=aarch64-unknown-linux-gnu
+	target/lab/venv/bin/python tests/arm64/run.py $(ONLY)
 
 # Fuzzes each parser for SECONDS_EACH. Needs a nightly toolchain; without one it says so and does nothing.
 fuzz:
@@ -85,25 +96,27 @@ release: setup-build
 	cargo build --locked --release
 	cargo build --locked --release -p mc-broker
 
-# The launcher for Lambda, target/launcher/mc-launcher.zip. TARGET=aarch64-unknown-linux-gnu for arm64, on such a machine.
+# The launcher for Lambda, target/launcher/mc-launcher-x86_64.zip; for arm64 with TARGET=aarch64-unknown-linux-gnu,
+# mc-launcher-arm64.zip.
 launcher: setup-build
-	cargo build --locked --release -p mc-launcher $(if $(TARGET),--target $(TARGET))
-	@install -D target/$(if $(TARGET),$(TARGET)/)release/mc-launcher target/launcher/bootstrap
-	@cd target/launcher && rm -f mc-launcher.zip && python3 -c 'import zipfile; \
+	$(CARGO) build --locked --release -p mc-launcher $(if $(TARGET),--target $(TARGET))
+	@mkdir -p target/launcher
+	@python3 -c 'import sys, zipfile; \
 		entry = zipfile.ZipInfo("bootstrap"); entry.external_attr = 0o755 << 16; \
 		entry.compress_type = zipfile.ZIP_DEFLATED; \
-		zipfile.ZipFile("mc-launcher.zip", "w").writestr(entry, open("bootstrap", "rb").read(), compresslevel=9)'
-	@ls -l target/launcher/mc-launcher.zip
+		zipfile.ZipFile(sys.argv[2], "w").writestr(entry, open(sys.argv[1], "rb").read(), compresslevel=9)' \
+		target/$(if $(TARGET),$(TARGET)/)release/mc-launcher target/launcher/mc-launcher-$(ARCHITECTURE).zip
+	@ls -l target/launcher/mc-launcher-$(ARCHITECTURE).zip
 
-# A .deb and an .rpm of the agent, and of the broker, in target/packages.
+# A .deb and an .rpm of the agent, and of the broker, in target/packages. For arm64 with TARGET=aarch64-unknown-linux-gnu.
 packages: setup-build setup-packages
 ifeq ($(PROFILE),dev)
 	@# As `make test` builds them, with the features of the tests' dependencies: after a test run nothing is left to build.
-	cargo test --no-run --workspace --locked $(if $(TARGET),--target $(TARGET))
+	$(CARGO) test --no-run --workspace --locked $(if $(TARGET),--target $(TARGET))
 else
 	@# One by one: together, each would have the features that only the other needs.
-	cargo build --profile $(PROFILE) --locked -p mc-idle $(if $(TARGET),--target $(TARGET))
-	cargo build --profile $(PROFILE) --locked -p mc-broker $(if $(TARGET),--target $(TARGET))
+	$(CARGO) build --profile $(PROFILE) --locked -p mc-idle $(if $(TARGET),--target $(TARGET))
+	$(CARGO) build --profile $(PROFILE) --locked -p mc-broker $(if $(TARGET),--target $(TARGET))
 endif
 	$(call pack,mc-idle)
 	$(call pack,mc-broker)
@@ -145,8 +158,11 @@ image: $(if $(PACKAGE),,packages)
 clean:
 	cargo clean
 
-setup-build:
+setup-build: $(if $(filter aarch64-unknown-linux-gnu,$(TARGET)),setup-arm64)
 	tests/lab/setup.sh build
+
+setup-arm64:
+	tests/arm64/setup.sh
 
 setup-cloud:
 	tests/lab/setup.sh cloud
