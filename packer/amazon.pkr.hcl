@@ -2,16 +2,19 @@
 # ones do not know stands between the marks.
 
 locals {
-  # Small, and of the architecture that is built for: they only build.
-  builder = { arm64 = "t4g.small", x86_64 = "t3.small" }
+  # What the package was built for, so that an AMI cannot get one of another architecture.
+  suffix       = regex_replace(basename(var.package), "^.+[._](x86_64|aarch64|amd64|arm64)[.](rpm|deb)$", "$1")
+  architecture = { x86_64 = "x86_64", amd64 = "x86_64", aarch64 = "arm64", arm64 = "arm64" }[local.suffix]
+  # Small: they only build.
+  builder = { arm64 = "t4g.small", x86_64 = "t3.small" }[local.architecture]
   time    = formatdate("YYYYMMDD-hhmmss", timestamp())
 }
 
 source "amazon-ebs" "mc-idle" {
   region          = var.region
   subnet_id       = var.subnet_id
-  instance_type   = local.builder[var.architecture]
-  ami_name        = "${var.ami_name}-${var.architecture}-${local.time}"
+  instance_type   = local.builder
+  ami_name        = "${var.ami_name}-${local.architecture}-${local.time}"
   ami_description = "Minecraft server on EFS that stops itself when nobody plays (mc-idle, Amazon Linux 2023)"
   ssh_username    = "ec2-user"
 
@@ -20,8 +23,8 @@ source "amazon-ebs" "mc-idle" {
     most_recent = true
     filters = {
       # Not al2023-ami-minimal-* nor al2023-ami-ecs-*.
-      name                = "al2023-ami-2023.*-kernel-*-${var.architecture}"
-      architecture        = var.architecture
+      name                = "al2023-ami-2023.*-kernel-*-${local.architecture}"
+      architecture        = local.architecture
       virtualization-type = "hvm"
       root-device-type    = "ebs"
     }

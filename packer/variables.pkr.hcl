@@ -1,21 +1,10 @@
 variable "package" {
   type        = string
-  description = "The package of mc-idle to install: the .rpm for Amazon Linux, the .deb for Debian (make packages)."
+  description = "The package of mc-idle to install: the .rpm for Amazon Linux, the .deb for Debian (make packages). The AMI is for the processor in its name."
 
   validation {
-    condition     = regex_replace(var.package, "^.+[.](rpm|deb)$", "ok") == "ok"
-    error_message = "The package must be the path of a .rpm (for Amazon Linux) or a .deb (for Debian) file."
-  }
-}
-
-variable "architecture" {
-  type        = string
-  default     = "arm64"
-  description = "The processor of the AMI: arm64 (Graviton) or x86_64. The package must be built for it."
-
-  validation {
-    condition     = contains(["arm64", "x86_64"], var.architecture)
-    error_message = "The architecture must be arm64 or x86_64."
+    condition     = regex_replace(var.package, "^.+([.](x86_64|aarch64)[.]rpm|_(amd64|arm64)[.]deb)$", "ok") == "ok"
+    error_message = "The package must be a .rpm (for Amazon Linux) or a .deb (for Debian), named as by make packages: with its architecture at the end."
   }
 }
 

@@ -20,9 +20,15 @@ use std::process::{Command, Output, Stdio};
 use machine::container::{Machine, Tree, text};
 use machine::{checkout, ready};
 
+/// Named as by `make packages`.
+const PACKAGE: &str = "mc-idle_0.1.0-1_amd64.deb";
+/// What is said of other names.
+const MISNAMED: &str = "The package must be a .rpm (for Amazon Linux) or a .deb (for Debian), named as by make packages: \
+                        with its architecture at the end.";
+
 /// What Packer is to make of the template with these variables beside the necessary ones.
 fn validate(template: &str, key: &Path, variables: &[&str]) -> Output {
-    let package = key.with_file_name("mc-idle.deb");
+    let package = key.with_file_name(PACKAGE);
     fs::write(&package, "").expect("cannot write");
     let mut packer = Command::new("packer");
     packer.current_dir(checkout()).env("CHECKPOINT_DISABLE", "1").arg("validate");
@@ -67,11 +73,42 @@ fn packer_takes_the_template() {
 }
 
 #[test]
+fn the_image_is_for_the_processor_of_the_package() {
+    let Some((template, _folder)) = template() else { return };
+    for (package, processor, builder) in [
+        ("mc-idle-0.1.0-1.aarch64.rpm", "arm64", "t4g.small"),
+        ("mc-idle-0.1.0-1.x86_64.rpm", "x86_64", "t3.small"),
+        // The folder says nothing of it.
+        ("target/aarch64.rpm/mc-idle_0.1.0-1_amd64.deb", "x86_64", "t3.small"),
+        ("target/x86_64/mc-idle_0.1.0-1_arm64.deb", "arm64", "t4g.small"),
+    ] {
+        let inspected = Command::new("packer")
+            .current_dir(checkout())
+            .env("CHECKPOINT_DISABLE", "1")
+            .args(["inspect", "-var", &format!("package={package}"), &template])
+            .output()
+            .expect("cannot start packer");
+        let said = text(&inspected.stdout);
+        for line in [format!("local.architecture: \"{processor}\""), format!("local.builder: \"{builder}\"")] {
+            assert!(said.contains(&line), "{package}: no {line} in {said}{}", text(&inspected.stderr));
+        }
+    }
+    // Of which AWS is asked for a machine to start from.
+    let amazon = fs::read_to_string(checkout().join("packer/amazon.pkr.hcl")).expect("a file of the project");
+    for line in ["instance_type   = local.builder\n", "architecture        = local.architecture\n"] {
+        assert!(amazon.contains(line), "no {line}");
+    }
+}
+
+#[test]
 fn a_wrong_variable_is_refused_with_a_sentence() {
     let Some((template, folder)) = template() else { return };
     for (variable, sentence) in [
-        ("package=mc-idle", "The package must be the path of a .rpm (for Amazon Linux) or a .deb (for Debian) file."),
-        ("architecture=arm", "The architecture must be arm64 or x86_64."),
+        ("package=mc-idle", MISNAMED),
+        ("package=mc-idle.rpm", MISNAMED),
+        ("package=mc-idle-0.1.0-1.arm64.rpm", MISNAMED),
+        // The package says it, and only the package.
+        ("architecture=arm64", "A \"architecture\" variable was passed"),
         ("region=earth", "The region must be the name of an AWS region, such as eu-central-1."),
         ("subnet_id=10.0.0.0/24", "The subnet_id must be empty or look like subnet-0123456789abcdef0."),
         ("ami_name=a", "The ami_name must have 3 to 90 letters, digits or characters of ()./_- in it."),

@@ -123,7 +123,12 @@ def enforced(allowed, role, action, attempt):
 
 @mock_aws
 def the_launch_template_is_taken():
-    data = load(PROJECT / "packer" / "launch-template.json")
+    path = PROJECT / "packer" / "launch-template.json"
+    data = load(path)
+    # Nothing that the page does not say what to put there.
+    page = (PROJECT / "docs" / "by-hand.md").read_text()
+    for word in re.findall(r'"([A-Z][A-Z_]+)"', path.read_text()):
+        assert re.search(rf"s([/|]){word}\1", page), f"docs/by-hand.md puts nothing in the place of {word}"
     assert data["InstanceInitiatedShutdownBehavior"] == "stop"
     options = data["MetadataOptions"]
     assert options == {"HttpEndpoint": "enabled", "HttpTokens": "required", "HttpPutResponseHopLimit": 1}, options
