@@ -27,8 +27,10 @@ EXPORT {{
 
 
 class Efs:
-    def __init__(self, crew, folder):
+    def __init__(self, crew, folder, contents=HERE / "guest"):
+        """`contents`: the folder with the game server's files."""
         self.crew = crew
+        self.contents = contents
         self.folder = Path(folder) / "efs"
         self.game = self.folder / "export/minecraft" / GAME
         self.log = self.folder / "ganesha.log"
@@ -36,8 +38,8 @@ class Efs:
     def fill(self):
         (self.folder / "recovery").mkdir(parents=True)
         self.game.mkdir(parents=True)
-        for name in ("start.sh", "game.py"):
-            shutil.copy(HERE / "guest" / name, self.game)
+        for file in self.contents.iterdir():
+            shutil.copy(file, self.game)
         os.chown(self.game, MINECRAFT_USER, MINECRAFT_USER)
 
     def start(self):

@@ -8,9 +8,9 @@ from pathlib import Path
 
 from demo import Aws, Failure, expect
 
-import journal
 import machine
 import user_data
+from inside import Guest
 
 HERE = Path(__file__).resolve().parent
 # Generous: the machine is emulated, and may have to share the processor.
@@ -23,10 +23,9 @@ def seconds_of(stamp):
     return datetime.fromisoformat(stamp).timestamp()
 
 
-class Instance:
+class Instance(Guest):
     def __init__(self, stage, name, settings):
-        self.stage, self.crew, self.screen = stage, stage.crew, stage.screen
-        self.name = name
+        super().__init__(stage, name)
         folder = stage.folder / name
         folder.mkdir()
         document = folder / "user-data"
@@ -92,27 +91,6 @@ class Instance:
         expect(off, f"the machine was not off {OFF_SECONDS} s after the power button")
         self.screen.line("aws", f"the machine is off, {time.monotonic() - began:.0f} s after the power button")
 
-    def agent(self):
-        """`mc-idle status --json` in the guest."""
-        return json.loads(self.machine.ssh("mc-idle", "status", "--json"))
-
-    def unit(self, name, *properties):
-        """Properties of a unit in the guest."""
-        text = self.machine.ssh("systemctl", "show", name, *(f"--property={wanted}" for wanted in properties))
-        return dict(line.split("=", 1) for line in text.splitlines())
-
-    def identity(self):
-        """What no two machines may have in common."""
-        keys = self.machine.ssh("sh", "-c", "cat /etc/ssh/ssh_host_*_key.pub | cut -d ' ' -f 1,2 | sort")
-        return {"machine id": self.machine.ssh("cat", "/etc/machine-id").strip(), "host keys": keys.split("\n")[:-1]}
-
-    def journal(self, boot_id):
-        """That of one boot, from the disk of the machine, which is off. It is kept as text too."""
-        self.screen.line("test", "reads the journal from the machine's disk")
-        log = journal.read(self.machine).of_boot(boot_id)
-        (self.machine.folder / f"journal-{self.machine.starts}.txt").write_text("\n".join(log.show()))
-        return log
-
     # What is seen of it.
 
     def beats(self):
@@ -162,7 +140,3 @@ class Instance:
         asked = {key: value for key, value in stop["params"].items() if key != "Version"}
         plain = {"InstanceId.1": self.aws.instance_id}
         expect(asked == plain, f"the request asked for more than a plain stop of itself: {asked}")
-
-    def console(self):
-        tail = self.machine.console_tail(1)
-        return f"console: {tail[0].strip()[-90:]}" if tail else "no word on the console yet"

@@ -1,4 +1,4 @@
-"""The test's own network: a bridge with the guest's tap device on it, and a namespace each for EFS and the players.
+"""The test's own network: a bridge with the guest's tap device on it, and a namespace each for whoever else is there.
 
     this namespace: bridge `vpc`       10.77.0.1 (AWS's endpoint, DHCP, DNS), 169.254.169.254 (instance metadata)
         tap device  `guest`            10.77.0.10, given out by DHCP as on EC2
@@ -22,6 +22,7 @@ GUEST = "10.77.0.10"
 GUEST_MAC = "0a:00:0a:4d:00:0a"
 EFS = "10.77.0.20"
 PLAYERS = "10.77.0.50"
+HOSTS = {"efs": EFS, "players": PLAYERS}
 TAP = "guest"
 
 # What a security group without the NFS rule does: packets vanish, and nobody is told.
@@ -60,7 +61,8 @@ def make_tun_device():
         os.mknod(node, 0o600 | stat.S_IFCHR, os.makedev(10, 200))
 
 
-def build():
+def build(hosts=None):
+    """`hosts`: the namespaces, and the address of each; the two above by themselves."""
     make_tun_device()
     # Names of namespaces are files: in this mount namespace only.
     Path("/run/netns").mkdir(exist_ok=True)
@@ -72,7 +74,7 @@ def build():
     command("ip", "link", "set", "vpc", "up")
     command("ip", "tuntap", "add", TAP, "mode", "tap")
     command("ip", "link", "set", TAP, "master", "vpc", "up")
-    for name, address in (("efs", EFS), ("players", PLAYERS)):
+    for name, address in (hosts or HOSTS).items():
         command("ip", "netns", "add", name)
         command("ip", "link", "add", name, "type", "veth", "peer", "name", "eth0", "netns", name)
         command("ip", "link", "set", name, "master", "vpc", "up")

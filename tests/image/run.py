@@ -8,7 +8,6 @@ players are real clients. Everything runs in namespaces of its own, which end wi
 What a run leaves behind (consoles, journals) is in target/image/run. Exit codes as for the demo: 0, 1 or 130.
 """
 
-import fcntl
 import json
 import os
 import resource
@@ -23,28 +22,19 @@ from urllib.request import Request
 sys.dont_write_bytecode = True  # nothing generated among the sources
 HERE = Path(__file__).resolve().parent
 sys.path.insert(0, str(HERE.parent / "lab"))
-from demo import Crew, Failure, Screen, expect  # noqa: E402
+from demo import Crew, Failure, expect  # noqa: E402
 
 import network  # noqa: E402
+from apart import go_apart, only_one_in  # noqa: E402
 from efs import GAME_VERSION, Efs  # noqa: E402
 from instance import Instance  # noqa: E402
+from log import Log  # noqa: E402
 from scenarios import SCENARIOS, settings, up_and_idle  # noqa: E402
 
 TARGET = HERE.parent.parent / "target/image"
 TOOLS = [
     "qemu-system-x86_64", "qemu-img", "ganesha.nfsd", "nft", "dnsmasq", "debugfs", "journalctl", "ssh", "node", "unshare",
 ]
-APART = "MC_IDLE_IMAGE_TEST_APART"
-
-
-class Log(Screen):
-    """Off a terminal, a sign of life comes less often than in the demo: this takes longer."""
-
-    SILENCE_SECONDS = 20
-
-    def progress(self, who, text):
-        if self.live or time.monotonic() - self.spoke >= self.SILENCE_SECONDS:
-            super().progress("test", text)
 
 
 class Stage:
@@ -139,15 +129,6 @@ class Stage:
         self.say(f"the guest's journal is in {kept}")
 
 
-def go_apart():
-    """Into a network, mount and process namespace, so that nothing outlives this program."""
-    if os.environ.get(APART):
-        return
-    os.environ[APART] = "yes"
-    unshare = ["unshare", "--net", "--mount", "--pid", "--fork", "--kill-child", "--mount-proc"]
-    os.execvp(unshare[0], [*unshare, sys.executable, *sys.argv])
-
-
 def ready(image, names):
     """What is missing, in one sentence; None if nothing is."""
     if os.geteuid():
@@ -169,12 +150,7 @@ def main():
         sys.exit(f"run.py: {trouble}")
     go_apart()
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
-    TARGET.mkdir(parents=True, exist_ok=True)
-    lock = (TARGET / "run.lock").open("w")
-    try:
-        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        sys.exit("run.py: another run is under way in this folder")
+    _lock = only_one_in(TARGET)
     folder = TARGET / "run"
     shutil.rmtree(folder, ignore_errors=True)
     folder.mkdir()

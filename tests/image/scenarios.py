@@ -95,9 +95,8 @@ def shown_in_order(instance, log, steps):
         before = place
 
 
-def ended_well(instance, boot_id):
-    """The last shutdown, as the journal on the disk tells it."""
-    log = instance.journal(boot_id)
+def world_saved(instance, log):
+    """The last shutdown, as the journal on the disk tells it: the game server saved its world before EFS was unmounted."""
     game = f"minecraft@{efs.GAME}.service"
     shown_in_order(instance, log, [
         (game, "the game server is told to stop", {"text": "Stopping the server"}),
@@ -105,10 +104,16 @@ def ended_well(instance, boot_id):
         (game, "it has ended as a success", {"message_id": journal.UNIT_SUCCEEDED}),
         ("mnt-efs.mount", "EFS is unmounted after that", {"message_id": journal.UNIT_STOPPED}),
     ])
-    shown_in_order(instance, log, AGENT_ENDED)
     world = instance.stage.efs.saved_world()
     expect(world, "the world that the game server saved is not on EFS")
     instance.stage.say(f"on EFS: level.dat {world}")
+
+
+def ended_well(instance, boot_id):
+    """The same, and the agent had asked for it."""
+    log = instance.journal(boot_id)
+    world_saved(instance, log)
+    shown_in_order(instance, log, AGENT_ENDED)
     expect(instance.last_beat()["state"] == "stopping", f"the last heartbeat is not `stopping`: {instance.last_beat()}")
 
 

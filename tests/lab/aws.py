@@ -67,7 +67,7 @@ import sys
 import threading
 import time
 import uuid
-from datetime import datetime, timedelta, timezone
+from datetime import datetime, timezone
 from io import BytesIO
 from urllib.error import HTTPError
 from urllib.parse import parse_qs, parse_qsl
@@ -77,10 +77,6 @@ from xml.sax.saxutils import escape
 
 os.environ["MOTO_EC2_LOAD_DEFAULT_AMIS"] = "false"  # saves a second at start
 
-from cryptography import x509
-from cryptography.hazmat.primitives import hashes, serialization
-from cryptography.hazmat.primitives.asymmetric import ec
-from cryptography.x509.oid import NameOID
 from moto.core import DEFAULT_ACCOUNT_ID
 from moto.ec2 import ec2_backends
 from moto.moto_server.werkzeug_app import DomainDispatcherApplication, MotoRequestHandler, create_backend_app
@@ -88,6 +84,9 @@ from moto.ssm import ssm_backends
 from werkzeug.serving import make_server
 from werkzeug.test import EnvironBuilder
 from werkzeug.wrappers import Request, Response
+
+sys.dont_write_bytecode = True  # nothing generated among the sources
+from certificate import certificate  # noqa: E402
 
 ROLE = "mc-idle-lab"
 TOKEN_HEADER = "X-aws-ec2-metadata-token"
@@ -476,30 +475,6 @@ def warm_up(microburst):
     call("/_microburst/fired", None, method="DELETE")
 
 
-def certificate(folder):
-    """A certificate for localhost, and that of the authority that has signed it, in `folder`."""
-
-    def named(name):
-        return x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, name)])
-
-    def sign(subject, public_key, by, extension, critical):
-        now = datetime.now(timezone.utc)
-        builder = x509.CertificateBuilder().subject_name(named(subject)).issuer_name(named("lab")).public_key(public_key)
-        builder = builder.serial_number(x509.random_serial_number())
-        builder = builder.not_valid_before(now - timedelta(hours=1)).not_valid_after(now + timedelta(days=1))
-        return builder.add_extension(extension, critical=critical).sign(by, hashes.SHA256())
-
-    authority, own = (ec.generate_private_key(ec.SECP256R1()) for _ in range(2))
-    pem = serialization.Encoding.PEM
-    ca = sign("lab", authority.public_key(), authority, x509.BasicConstraints(ca=True, path_length=0), True)
-    leaf = sign("localhost", own.public_key(), authority, x509.SubjectAlternativeName([x509.DNSName("localhost")]), False)
-    (folder / "ca.pem").write_bytes(ca.public_bytes(pem))
-    (folder / "own.pem").write_bytes(leaf.public_bytes(pem))
-    plain = serialization.NoEncryption()
-    (folder / "own.key").write_bytes(own.private_bytes(pem, serialization.PrivateFormat.PKCS8, plain))
-    return str(folder / "own.pem"), str(folder / "own.key")
-
-
 def main():
     options = argparse.ArgumentParser(description="AWS on 127.0.0.1 for mc-idle's lab; see the head of this file")
     options.add_argument("--port", type=int, default=0)
@@ -523,7 +498,8 @@ def main():
     endpoint = f"http://127.0.0.1:{server.server_port}"
     ready = {"endpoint": endpoint, "imds": endpoint, "instance_id": lab.instance_id, "region": args.region}
     if args.tls:
-        secure = make_server("127.0.0.1", 0, lab, threaded=True, request_handler=Handler, ssl_context=certificate(args.tls))
+        own = certificate(args.tls, ["localhost"])
+        secure = make_server("127.0.0.1", 0, lab, threaded=True, request_handler=Handler, ssl_context=own)
         threading.Thread(target=secure.serve_forever, daemon=True).start()
         ready["tls_endpoint"] = f"https://localhost:{secure.server_port}"
     microburst = None

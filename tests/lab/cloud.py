@@ -1,7 +1,8 @@
 #!/usr/bin/env python3
-"""AWS on 127.0.0.1 that runs real Lambda functions (ministack), with an EC2 whose machines take their time.
+"""AWS that runs real Lambda functions (ministack), with an EC2 whose machines take their time.
 
-    target/lab/ministack/bin/python tests/lab/cloud.py --port P [--region eu-west-1] [--address 127.0.0.1]
+    target/lab/ministack/bin/python tests/lab/cloud.py --port P [--region eu-west-1] [--bind 127.0.0.1] [--address 127.0.0.1]
+                                                       [--switched-on FOLDER] [--calls FILE]
 
 Prints the endpoint when it is ready, and runs until SIGTERM, SIGINT or the end of its stdin (if that is a pipe).
 
@@ -12,9 +13,14 @@ lifecycle; API reference, StartInstances, StopInstances):
     every start has its LaunchTime, and a stop says when and by whom it was
     a dry run of either does nothing
     and every machine has the public address --address
+
+--switched-on: a machine is `stopping` for as long as a file with its id is in this folder, which whoever runs a real one keeps.
+--calls: every call that starts, stops, launches or terminates a machine is appended to this file, as a line of JSON:
+    {"at", "action", "instances", "dry_run", "access_key", "status"}
 """
 
 import argparse
+import json
 import logging
 import os
 import signal
@@ -22,15 +28,18 @@ import stat
 import sys
 import threading
 import time
+from pathlib import Path
+from urllib.parse import parse_qsl
 from urllib.request import ProxyHandler, build_opener
 
 PENDING_SECONDS = 3
 STOPPING_SECONDS = 4
 CODES = {"pending": 0, "running": 16, "stopping": 64, "stopped": 80}
 BY_USER = "Client.UserInitiatedShutdown"
+CHANGES = {"RunInstances", "StartInstances", "StopInstances", "RebootInstances", "TerminateInstances"}
 
 
-def slow_ec2(ec2, address):
+def slow_ec2(ec2, address, switched_on):
     """Gives ministack's EC2 the life of a machine. Its names are private: they are those of the pinned version."""
     actions, describe, run = ec2._ACTION_MAP, ec2._instance_xml, ec2._run_instances
     settled = {"StartInstances": {"pending", "running"}, "StopInstances": {"stopping", "stopped"}}
@@ -38,15 +47,16 @@ def slow_ec2(ec2, address):
     def put(machine, state):
         machine["State"] = {"Code": CODES[state], "Name": state}
 
-    def later(machine, seconds, before, after):
+    def later(machine, seconds, before, after, waits=lambda: False):
         def end():
+            time.sleep(seconds)
+            while waits():
+                time.sleep(0.2)
             if machine["State"]["Name"] == before:  # not terminated meanwhile
                 put(machine, after)
 
         put(machine, before)
-        timer = threading.Timer(seconds, end)
-        timer.daemon = True
-        timer.start()
+        threading.Thread(target=end, daemon=True).start()
 
     def start(machine):
         machine["LaunchTime"] = time.strftime("%Y-%m-%dT%H:%M:%S.000Z", time.gmtime())
@@ -55,7 +65,8 @@ def slow_ec2(ec2, address):
 
     def stop(machine):
         machine["Reason"] = time.strftime("User initiated (%Y-%m-%d %H:%M:%S GMT)", time.gmtime())
-        later(machine, STOPPING_SECONDS, "stopping", "stopped")
+        still_on = switched_on and switched_on / machine["InstanceId"]
+        later(machine, STOPPING_SECONDS, "stopping", "stopped", lambda: still_on and still_on.exists())
 
     def changed(action, before, verb, change):
         """`change` to what is `before`; what is on its way there or is there already stays as it is."""
@@ -105,6 +116,28 @@ def slow_ec2(ec2, address):
     actions["StopInstances"] = changed("StopInstances", {"running"}, "stopped", stop)
 
 
+def recorded(ec2, file):
+    """Has the calls that change machines written down, each with its answer's status, before whoever made it has the answer."""
+    handle = ec2.handle_request
+
+    async def handle_and_record(method, path, headers, body, query_params):
+        at = time.time()
+        answer = await handle(method, path, headers, body, query_params)
+        sent = dict(parse_qsl(body if isinstance(body, str) else (body or b"").decode(errors="replace")))
+        if sent.get("Action") in CHANGES:
+            signed = next((value for name, value in headers.items() if name.lower() == "authorization"), "")
+            line = json.dumps({
+                "at": at, "action": sent["Action"], "dry_run": sent.get("DryRun") == "true",
+                "instances": [value for name, value in sent.items() if name.startswith("InstanceId")],
+                "access_key": signed.partition("Credential=")[2].partition("/")[0], "status": answer[0],
+            })
+            with file.open("a") as out:
+                out.write(line + "\n")
+        return answer
+
+    ec2.handle_request = handle_and_record
+
+
 def say_when_ready(endpoint):
     opener = build_opener(ProxyHandler({}))
     while True:
@@ -123,15 +156,18 @@ def end_with_stdin():
 
 
 def main():
-    options = argparse.ArgumentParser(description="AWS on 127.0.0.1 with real Lambda functions; see the head of this file")
+    options = argparse.ArgumentParser(description="AWS with real Lambda functions; see the head of this file")
     options.add_argument("--port", type=int, required=True)
     options.add_argument("--region", default="eu-west-1")
+    options.add_argument("--bind", default="127.0.0.1")
     options.add_argument("--address", default="127.0.0.1")
+    options.add_argument("--switched-on", metavar="FOLDER", type=Path)
+    options.add_argument("--calls", metavar="FILE", type=Path)
     args = options.parse_args()
-    endpoint = f"http://127.0.0.1:{args.port}"
+    endpoint = f"http://{args.bind}:{args.port}"
     os.environ.update(
         AWS_ENDPOINT_URL=endpoint,  # for the functions: a custom runtime gets it from here only
-        BIND_HOST="127.0.0.1", GATEWAY_PORT=str(args.port), MINISTACK_REGION=args.region, LAMBDA_EXECUTOR="local",
+        BIND_HOST=args.bind, GATEWAY_PORT=str(args.port), MINISTACK_REGION=args.region, LAMBDA_EXECUTOR="local",
         IOT_MTLS_ENABLED="0", SFTP_ENABLED="0",  # no ports besides
     )
     os.environ.setdefault("LOG_LEVEL", "WARNING")
@@ -139,7 +175,9 @@ def main():
     from ministack.core import lambda_runtime
     from ministack.services import ec2
 
-    slow_ec2(ec2, args.address)
+    slow_ec2(ec2, args.address, args.switched_on)
+    if args.calls:
+        recorded(ec2, args.calls)
     mode = os.fstat(0).st_mode
     if stat.S_ISFIFO(mode) or stat.S_ISSOCK(mode):  # not for /dev/null or a terminal
         threading.Thread(target=end_with_stdin, daemon=True).start()

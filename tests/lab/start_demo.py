@@ -14,31 +14,25 @@ Colours only on a terminal and without NO_COLOR.
 import ctypes
 import html
 import http.client
-import io
 import json
 import os
-import platform
 import re
 import secrets
 import signal
 import socket
 import sys
 import tempfile
-import threading
 import time
-import uuid
-import zipfile
 from contextlib import suppress
-from datetime import datetime, timezone
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
-import boto3
-from botocore.config import Config
 from botocore.exceptions import BotoCoreError, ClientError
 
 sys.dont_write_bytecode = True  # nothing generated among the sources
+from account import Account  # noqa: E402
 from demo import Crew, Failure, Screen, countdown, expect  # noqa: E402
+from front import Front  # noqa: E402
+from functions import create_functions  # noqa: E402
 
 HERE = Path(__file__).resolve().parent
 LAB = HERE.parent.parent / "target" / "lab"
@@ -56,7 +50,6 @@ PLAYS_ON_SECONDS = 40
 PRESS_SECONDS = 6
 PRESS_ON_TERMINAL_SECONDS = 12  # somebody who watches may want to press the button
 LOOK_AT_END_SECONDS = 6  # longer than the page takes to follow
-LONGEST_BODY = 1 << 20
 COOKIE = "__Host-mc-launcher"
 CONFIG = """\
 idle_minutes = {idle_minutes}
@@ -85,65 +78,6 @@ instance_id = "{instance_id}"
 
 class StartScreen(Screen):
     COLOURS = Screen.COLOURS | {"page": 34, "told": 95}
-
-
-class Page(ThreadingHTTPServer):
-    """http://localhost:PORT for browsers: leads to the page's function, whose name no resolver here knows."""
-
-    daemon_threads = True
-
-    def __init__(self, gateway, function_host):
-        super().__init__(("127.0.0.1", 0), PageHandler)
-        self.gateway, self.function_host = gateway, function_host
-        # What a browser calls this page's own origin.
-        self.origins = {f"http://{name}:{self.server_port}" for name in ("localhost", "127.0.0.1")}
-        threading.Thread(target=self.serve_forever, daemon=True).start()
-
-    def url(self, path="/"):
-        return f"http://localhost:{self.server_port}{path}"
-
-
-class PageHandler(BaseHTTPRequestHandler):
-    # Of one connection only, and set anew by each side (RFC 9110, 7.6.1).
-    OWN = {
-        "host", "connection", "keep-alive", "proxy-connection", "te", "trailer", "transfer-encoding", "upgrade",
-        "content-length",
-    }
-
-    def forward(self):
-        length = int(self.headers.get("Content-Length") or 0)
-        if length > LONGEST_BODY:
-            self.send_error(413)
-            return
-        body = self.rfile.read(length)
-        headers = {name: value for name, value in self.headers.items() if name.lower() not in self.OWN}
-        # The launcher compares a form's origin with the name that it is reached by. Only the own page's is translated: a form
-        # of any other site arrives as what it is.
-        if headers.get("Origin") in self.server.origins:
-            headers["Origin"] = f"https://{self.server.function_host}"
-        connection = http.client.HTTPConnection(self.server.gateway, timeout=30)
-        try:
-            connection.request(self.command, self.path, body or None, headers | {"Host": self.server.function_host})
-            answer = connection.getresponse()
-            content = answer.read()
-        except OSError:
-            self.send_error(502)
-            return
-        finally:
-            connection.close()
-        self.send_response_only(answer.status)
-        for name, value in answer.getheaders():
-            if name.lower() not in self.OWN:
-                self.send_header(name, value)
-        self.send_header("Content-Length", str(len(content)))
-        self.end_headers()
-        if self.command != "HEAD":
-            self.wfile.write(content)
-
-    do_GET = do_HEAD = do_POST = do_PUT = do_DELETE = do_OPTIONS = forward
-
-    def log_message(self, *_):
-        """The path of an invitation is a key."""
 
 
 class Browser:
@@ -198,21 +132,10 @@ def free_port():
         return listener.getsockname()[1]
 
 
-def package(binary):
-    """The .zip of a function: the program by the name that Lambda calls."""
-    memory = io.BytesIO()
-    with zipfile.ZipFile(memory, "w") as archive:
-        entry = zipfile.ZipInfo("bootstrap")
-        entry.external_attr = 0o100755 << 16
-        archive.writestr(entry, binary.read_bytes(), zipfile.ZIP_DEFLATED, 1)
-    return memory.getvalue()
-
-
 class StartDemo:
     def __init__(self, launcher, agent, screen, crew, folder):
         self.launcher, self.agent_binary, self.screen, self.crew, self.folder = launcher, agent, screen, crew, Path(folder)
-        self.clients = {}
-        self.endpoint = self.instance_id = self.page = self.friend = self.queue = None
+        self.account = self.instance_id = self.page = self.friend = self.queue = None
         self.game_port = free_port()
         self.key = secrets.token_urlsafe(18)
         self.machine = None  # the state that was told last
@@ -224,12 +147,7 @@ class StartDemo:
         self.screen.line("demo", text)
 
     def aws(self, service):
-        if service not in self.clients:
-            self.clients[service] = boto3.client(
-                service, endpoint_url=self.endpoint, region_name=REGION, aws_access_key_id="test", aws_secret_access_key="test",
-                config=Config(proxies={}, read_timeout=90),
-            )
-        return self.clients[service]
+        return self.account.client(service)
 
     # What goes on all the time.
 
@@ -265,22 +183,11 @@ class StartDemo:
             return
         self.machine = state
         self.screen.line("aws", f"{self.instance_id} is {state}; the event wakes the warden")
-        self.hand_event(state)
+        self.account.hand_state_change("warden", self.instance_id, state)  # the emulator has no such events
         if state == "running":
             self.boot()
         elif state == "stopping":
             self.shut_down()
-
-    def hand_event(self, state):
-        """To the warden, as an EventBridge rule does; the emulator has no such events. Its form: EC2 user guide."""
-        event = {
-            "version": "0", "id": str(uuid.uuid4()), "source": "aws.ec2", "account": "000000000000", "region": REGION,
-            "detail-type": "EC2 Instance State-change Notification",
-            "time": f"{datetime.now(timezone.utc):%Y-%m-%dT%H:%M:%SZ}",
-            "resources": [f"arn:aws:ec2:{REGION}:000000000000:instance/{self.instance_id}"],
-            "detail": {"instance-id": self.instance_id, "state": state},
-        }
-        self.aws("lambda").invoke(FunctionName="warden", InvocationType="Event", Payload=json.dumps(event))
 
     def read_messages(self):
         """What the topic's subscribers get."""
@@ -327,8 +234,8 @@ class StartDemo:
             "aws", LAB / "ministack" / "bin" / "python", HERE / "cloud.py", "--port", port, "--region", REGION,
             environment={"TMPDIR": str(self.folder)},
         )
-        self.endpoint = self.crew.first_line("aws", 30)
-        self.screen.line("aws", f"EC2, SSM, Lambda, the Scheduler and SNS at {self.endpoint}")
+        self.account = Account(self.crew.first_line("aws", 30), REGION)
+        self.screen.line("aws", f"EC2, SSM, Lambda, the Scheduler and SNS at {self.account.endpoint}")
 
     def deploy(self):
         """What whoever deploys the launcher does."""
@@ -348,7 +255,9 @@ class StartDemo:
             ("tell", "SecureString", json.dumps({"sns": topic})),
         ):
             ssm.put_parameter(Name=f"{PREFIX}/{name}", Type=kind, Value=value)
-        host = self.deploy_functions()
+        host = create_functions(self.account, self.launcher, {
+            "MC_SERVER": SERVER, "MC_PORT": str(self.game_port), "MC_PRICE_PER_HOUR": str(PRICE_PER_HOUR),
+        })
         stopped = self.await_stopped()
         expect(stopped, "the new instance did not stop within 10 s")
         self.machine = "stopped"
@@ -357,7 +266,7 @@ class StartDemo:
         )
         self.screen.line("aws", f"the functions are page (https://{host}/)")
         self.screen.line("aws", "and warden, which the schedule wakes each minute instead of every five")
-        self.page = Page(self.endpoint.removeprefix("http://"), host)
+        self.page = Front(self.account.endpoint.removeprefix("http://"), host)
 
     def await_stopped(self):
         end = time.monotonic() + 10
@@ -367,28 +276,6 @@ class StartDemo:
             self.screen.progress("demo", "waiting for the new instance to stop")
             time.sleep(0.2)
         return False
-
-    def deploy_functions(self):
-        code, functions = package(self.launcher), self.aws("lambda")
-        by = ["lambda.amazonaws.com", "scheduler.amazonaws.com"]
-        trust = {"Effect": "Allow", "Principal": {"Service": by}, "Action": "sts:AssumeRole"}
-        role = self.aws("iam").create_role(
-            RoleName="mc-launcher", AssumeRolePolicyDocument=json.dumps({"Version": "2012-10-17", "Statement": [trust]}),
-        )["Role"]["Arn"]
-        architecture = "arm64" if platform.machine() in ("aarch64", "arm64") else "x86_64"
-        settings = {"MC_SERVER": SERVER, "MC_PORT": str(self.game_port), "MC_PRICE_PER_HOUR": str(PRICE_PER_HOUR)}
-        for name, timeout in (("page", 10), ("warden", 60)):
-            made = functions.create_function(
-                FunctionName=name, Runtime="provided.al2023", Handler="bootstrap", Role=role, Code={"ZipFile": code},
-                Timeout=timeout, MemorySize=256, Architectures=[architecture],
-                Environment={"Variables": settings | {"MC_ROLE": name}},
-            )
-        self.aws("scheduler").create_schedule(
-            Name="warden", ScheduleExpression="rate(1 minute)", FlexibleTimeWindow={"Mode": "OFF"},
-            Target={"Arn": made["FunctionArn"], "RoleArn": role},
-        )
-        url = functions.create_function_url_config(FunctionName="page", AuthType="NONE")["FunctionUrl"]
-        return url.removeprefix("https://").rstrip("/")
 
     def refuse(self):
         """Who cannot start the server."""
@@ -448,7 +335,7 @@ class StartDemo:
         self.crew.start(
             "agent", self.agent_binary, "run", "--config", config, log_lines=True,
             environment={
-                "AWS_ENDPOINT_URL": self.endpoint, "AWS_ACCESS_KEY_ID": "test", "AWS_SECRET_ACCESS_KEY": "test",
+                "AWS_ENDPOINT_URL": self.account.endpoint, "AWS_ACCESS_KEY_ID": "test", "AWS_SECRET_ACCESS_KEY": "test",
                 "AWS_EC2_METADATA_DISABLED": "true", "AWS_CONFIG_FILE": "/dev/null", "AWS_SHARED_CREDENTIALS_FILE": "/dev/null",
             },
             preexec_fn=lambda: die_with_parent(1, signal.SIGTERM),  # PR_SET_PDEATHSIG
@@ -507,9 +394,7 @@ class StartDemo:
         """The last words of both functions."""
         for name in ("page", "warden"):
             with suppress(BotoCoreError, ClientError):
-                events = self.aws("logs").filter_log_events(logGroupName=f"/aws/lambda/{name}")["events"]
-                lines = [event["message"].rstrip() for event in events]
-                for line in [line for line in lines if not line.startswith(("START ", "END ", "REPORT "))][-8:]:
+                for line in self.account.log_lines(name)[-8:]:
                     self.screen.line(name, line)
 
     def run(self):
