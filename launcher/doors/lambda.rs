@@ -11,6 +11,7 @@ use mc_service::exit_code;
 use serde_json::{Value, json};
 
 use crate::aws::Aws;
+use crate::clock;
 use crate::doors::log::log;
 use crate::roles::page::PageRole;
 use crate::roles::warden::{Wake, WardenRole};
@@ -45,8 +46,10 @@ pub async fn run(role: Role, settings: Settings, aws: Aws) -> ExitCode {
             lambda_runtime::run(service_fn(async |event: LambdaEvent<Value>| answer(&page, &event.payload).await)).await
         }
         Role::Warden => {
+            let server = settings.server.clone();
             let warden = WardenRole::new(settings, aws, Reach::Public);
-            lambda_runtime::run(service_fn(async |event: LambdaEvent<Value>| wake(&warden, &event.payload).await)).await
+            let wake = async |event: LambdaEvent<Value>| wake(&warden, &server, &event.payload).await;
+            lambda_runtime::run(service_fn(wake)).await
         }
     };
     match ran {
@@ -65,9 +68,13 @@ async fn answer(page: &PageRole, event: &Value) -> Result<Value, Diagnostic> {
     Ok(page.answer(&request, &log).await.for_lambda())
 }
 
-async fn wake(warden: &WardenRole, event: &Value) -> Result<Value, Diagnostic> {
+async fn wake(warden: &WardenRole, server: &str, event: &Value) -> Result<Value, Diagnostic> {
+    let looked = warden.look(&Wake::of_event(event), &log).await;
+    if let Some(figures) = looked.figures {
+        log(&figures.embedded_metrics(server, clock::now()));
+    }
     // An error here is one of the function's errors, which an alarm watches.
-    warden.look(&Wake::of_event(event), &log).await.map_err(|why| failed("WardenFailed", &why))?;
+    looked.outcome.map_err(|why| failed("WardenFailed", &why))?;
     Ok(json!({}))
 }
 

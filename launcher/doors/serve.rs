@@ -57,7 +57,7 @@ async fn watch(warden: WardenRole, every: Duration) {
     ticks.set_missed_tick_behavior(time::MissedTickBehavior::Delay);
     loop {
         ticks.tick().await;
-        if let Err(why) = warden.look(&Wake::Schedule, &log).await {
+        if let Err(why) = warden.look(&Wake::Schedule, &log).await.outcome {
             log(&format!("the warden could not look: {why}"));
         }
     }

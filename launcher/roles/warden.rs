@@ -27,6 +27,7 @@ use mc_launcher_core::tell::address::Reach;
 use mc_launcher_core::tell::channel::Channels;
 use mc_launcher_core::warden::alarm;
 use mc_launcher_core::warden::dead_man::{self, Action, Case, Ping, RemoteHold, Verdict};
+use mc_launcher_core::warden::figures::Figures;
 use mc_launcher_core::warden::memory::Memory;
 use mc_launcher_core::warden::news::{Facts, news};
 use mc_launcher_core::warden::record::{self, Records};
@@ -72,6 +73,15 @@ pub struct WardenRole {
     reach: Reach,
 }
 
+/// What has come of a look.
+#[derive(Debug)]
+pub struct Looked {
+    /// `None`: there was no look.
+    pub figures: Option<Figures>,
+    /// What could not be seen, done or told that is the warden's to do: an alarm on errors watches the watchman.
+    pub outcome: Result<(), String>,
+}
+
 /// One look of the warden.
 struct Round<'a> {
     role: &'a WardenRole,
@@ -98,10 +108,7 @@ impl WardenRole {
     }
 
     /// Looks once. `log` takes a line about what was done.
-    ///
-    /// # Errors
-    /// Something could not be seen, done or told that is the warden's to do: an alarm on errors watches the watchman.
-    pub async fn look(&self, wake: &Wake, log: &(dyn Fn(&str) + Sync)) -> Result<(), String> {
+    pub async fn look(&self, wake: &Wake, log: &(dyn Fn(&str) + Sync)) -> Looked {
         let deadline = Deadline::after(LOOKS);
         let parameters = self.parameters();
         let (seen, told, tell) = tokio::join!(
@@ -110,7 +117,12 @@ impl WardenRole {
             parameters.get("tell", deadline),
         );
         // Without it everything would be told again at every look.
-        let told = told.map_err(|why| format!("cannot read what has been told: {why}"))?;
+        let told = match told {
+            Ok(told) => told,
+            Err(why) => {
+                return Looked { figures: None, outcome: Err(format!("cannot read what has been told: {why}")) };
+            }
+        };
         let mut failures = Vec::new();
         let memory = told.map_or_else(Memory::default, |parameter| {
             Memory::parse(&parameter.value).unwrap_or_else(|| {
@@ -130,7 +142,7 @@ impl WardenRole {
 }
 
 impl Round<'_> {
-    async fn run(mut self, wake: &Wake, mut seen: Look) -> Result<(), String> {
+    async fn run(mut self, wake: &Wake, mut seen: Look) -> Looked {
         let before = self.memory.clone();
         let now = seen.at;
         self.memory.outbox.tidy(&self.channels.names().collect::<Vec<_>>(), now);
@@ -154,7 +166,14 @@ impl Round<'_> {
         if self.memory != before && !self.remember().await {
             self.failures.push("what was told could not be noted, and is told again".to_owned());
         }
-        if self.failures.is_empty() { Ok(()) } else { Err(self.failures.join("; ")) }
+        let outcome = if self.failures.is_empty() { Ok(()) } else { Err(self.failures.join("; ")) };
+        Looked { figures: Some(self.figures(&seen)), outcome }
+    }
+
+    fn figures(&self, seen: &Look) -> Figures {
+        let instances = seen.seen.instances.as_ref().ok().map(Vec::as_slice);
+        let status = seen.status(&self.role.settings);
+        Figures::new(instances, seen.usage.as_ref().ok(), &status, &self.memory.cases, seen.at)
     }
 
     async fn remember(&self) -> bool {

@@ -216,6 +216,28 @@ fn a_start_that_ec2_takes_back_is_told() {
     }
 }
 
+/// What CloudWatch makes metrics of: graphs of it are people's, and an unknown figure is none.
+#[test]
+fn each_look_of_the_warden_leaves_figures_in_its_log() {
+    let (ec2, lambda) = (StandIn::start("running"), Runtime::start());
+    let process = Process::start(&mut function(&lambda, &ec2.url(), "warden"));
+    let look = || {
+        let begun = process.output().len();
+        lambda.invoke(&json!({"detail-type": "Scheduled Event"}));
+        serde_json::from_str::<Value>(&process.wait_for_after(begun, "_aws").1).unwrap()
+    };
+    let up = look();
+    assert_eq!((&up["Server"], &up["Running"], &up["Unwatched"]), (&json!("survival"), &json!(1), &json!(0)), "{up}");
+    assert_eq!(up.get("Players"), None, "no heartbeat has said how many: {up}");
+    let metrics = &up["_aws"]["CloudWatchMetrics"][0];
+    assert_eq!((&metrics["Namespace"], &metrics["Dimensions"]), (&json!("mc-idle"), &json!([["Server"]])));
+    ec2.set("stopped");
+    assert_eq!(look()["Running"], 0);
+    ec2.fail("DescribeInstances", crate::stand_in::Fault::Code("AccessDeniedException"));
+    let blind = look();
+    assert_eq!((blind.get("Running"), blind.get("Unwatched")), (None, None), "{blind}");
+}
+
 /// The switch itself is watched by an alarm on the function's errors.
 #[test]
 fn a_warden_that_cannot_look_fails_as_a_function() {
