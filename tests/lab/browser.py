@@ -144,6 +144,9 @@ class Browser:
     def url(self):
         return self.ask("GET", "/url")
 
+    def title(self):
+        return self.ask("GET", "/title")
+
     def text(self):
         """What one reads; an empty text while one page is being replaced by the next."""
         try:
@@ -166,6 +169,10 @@ class Browser:
     def find(self, path):
         """The elements that an XPath selects."""
         return [next(iter(found.values())) for found in self.ask("POST", "/elements", {"using": "xpath", "value": path})]
+
+    def texts(self, path):
+        """What one reads in each of the elements that an XPath selects."""
+        return [self.ask("GET", f"/element/{element}/text") for element in self.find(path)]
 
     def buttons(self, label):
         """The buttons with this label that one sees."""

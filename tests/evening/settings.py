@@ -1,0 +1,64 @@
+"""The settings of the programs under test: which waits are shortened, and which lengthened for an emulated machine."""
+
+from start_demo import PRICE_PER_HOUR
+
+IDLE_SECONDS = 60
+SAMPLE_SECONDS = 5
+YOUNG_SECONDS = 10
+ASK_SECONDS = 10
+ANSWER_SECONDS = 3  # that a server is given for its answer
+LAST_HEARTBEAT_SECONDS = 5  # that the final one is given before a stop
+HEARTBEAT_SECONDS = 10
+SCHEDULE_SECONDS = 60  # the warden's, which the deployment makes
+HOLD_MINUTES = 15
+# By the rule the window begins with the first sample that shows nobody, after the server's own answer is zero.
+LATEST_STOP_SECONDS = IDLE_SECONDS + ASK_SECONDS + ANSWER_SECONDS + 2 * SAMPLE_SECONDS + LAST_HEARTBEAT_SECONDS
+# `{heartbeat}` and `{hold}`: the parameters that the deployment shares with the launcher.
+AGENT = f"""\
+idle_minutes = {IDLE_SECONDS / 60}
+no_server_minutes = 30
+sample_seconds = {SAMPLE_SECONDS}
+
+[minecraft]
+min_connection_seconds = {YOUNG_SECONDS}
+ask_seconds = {ASK_SECONDS}
+
+[heartbeat]
+parameter = "{{heartbeat}}"
+seconds = {HEARTBEAT_SECONDS}
+
+[hold]
+parameter = "{{hold}}"
+"""
+LAUNCHER = {"MC_PRICE_PER_HOUR": str(PRICE_PER_HOUR)}
+# Of the dead-man's switch, when it is what an evening is about.
+GRACE_MINUTES = 10  # the default: an emulated machine takes its time until mc-idle reports
+ALARM_MINUTES = 1
+STOP_MINUTES = 3
+DEAD_MAN = {
+    "MC_GRACE_MINUTES": str(GRACE_MINUTES), "MC_DEAD_ALARM_MINUTES": str(ALARM_MINUTES),
+    "MC_DEAD_STOP_HOURS": str(STOP_MINUTES / 60),
+}
+
+SHORTENED = [
+    f"mc-idle: the idle window is {IDLE_SECONDS} s (15 min), a connection is a player after {YOUNG_SECONDS} s (70), "
+    f"samples every {SAMPLE_SECONDS} s (10), the server is asked every {ASK_SECONDS} s (60), a heartbeat comes every "
+    f"{HEARTBEAT_SECONDS} s (60)",
+    "mc-launcher: the schedule wakes the warden every minute (5)",
+    f"an hour costs ${PRICE_PER_HOUR}, more than such a machine does, so that minutes come to something",
+]
+DEAD_MAN_SHORTENED = (
+    f"the dead-man's switch: the alarm comes {ALARM_MINUTES} min after mc-idle's last word has lapsed (10), the stop "
+    f"{STOP_MINUTES} min after that (6 h)"
+)
+LENGTHENED = f"mc-broker holds a player for at most {HOLD_MINUTES} min (5): the machine is emulated, and boots slowly"
+INJECTED = "EC2's events of state changes, which the emulator does not send: each wakes the warden"
+EMULATED = [
+    "AWS (ministack; IAM is not checked), and EC2's states, which QEMU's machine follows: power on, power button",
+    "Discord's webhook and Mojang's session server (stand-ins, by their names and with TLS, in a private internet)",
+]
+REAL = (
+    "mc-idle, mc-launcher as Lambda functions, mc-broker, the golden image booting in QEMU, NFS 4.1 (nfs-ganesha), Chromium, "
+    "Minecraft clients and a server (minecraft-protocol), SMTP with STARTTLS"
+)
+REAL_NIGHT = "mc-launcher as Lambda functions, mc-broker, Chromium, Minecraft clients (minecraft-protocol)"
