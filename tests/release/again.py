@@ -1,5 +1,6 @@
-"""Whether the same program packed once more gives the same bytes: from a copy of the sources in another folder, with other
-times, time zone, umask and language."""
+"""Whether the same program, packed once more, gives the same bytes.
+
+It is packed from a copy of the sources in another folder, with other times of files, time zone, umask and language."""
 
 import io
 import os
@@ -14,18 +15,22 @@ from report import Failure, expect, printed
 ELSEWHERE = {"TZ": "Pacific/Auckland", "LC_ALL": "C", "LANG": "de_DE.UTF-8"}
 
 
+def time_in(rpm):
+    return int(printed("rpm", "--query", "--package", "--queryformat=%{BUILDTIME}", rpm))
+
+
 def check_time(rpm):
     """The time in the packages is the commit's, so that everybody who packs that commit gets the same ones."""
-    built, commit = int(printed("rpm", "--query", "--package", "--queryformat=%{BUILDTIME}", rpm)), source.commit_time()
-    expect(built == commit, f"is of {built}, and the commit of {commit}: made from another one, or git could not be asked")
+    built, commit = time_in(rpm), source.commit_time()
+    expect(built == commit, f"is {built}, the commit's is {commit}: made from another one, or git could not be asked")
 
 
-def pack(program, binary, architecture, work):
+def pack(program, binary, architecture, time, work):
     """The folder with the packages made anew."""
     folder = work / "packed"
     shutil.rmtree(folder, ignore_errors=True)
     target = [] if architecture == this_architecture() else [ARCHITECTURES[architecture][0]]
-    environment = os.environ | ELSEWHERE | {"SOURCE_DATE_EPOCH": str(source.commit_time())}
+    environment = os.environ | ELSEWHERE | {"SOURCE_DATE_EPOCH": str(time)}
     done = subprocess.run(
         ["systemd/packaging/build.sh", program, str(binary), str(folder), *target],
         cwd=work, env=environment, capture_output=True, text=True, check=False, umask=0o077,

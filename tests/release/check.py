@@ -1,5 +1,7 @@
 #!/usr/bin/env python3
-"""Checks a release as far as that can be done without the forge. Prints one line for each thing; exit code 1 if one FAILED.
+"""Checks a release as far as that can be done without the forge.
+
+Prints one line for each thing. The exit code is 1 if one FAILED.
 
     tests/release/check.py source [--tag v1.2.3]               version, CHANGELOG, install lines, workflow
     tests/release/check.py built FOLDER ARCHITECTURE...        what was built for these architectures (amd64, arm64)
@@ -28,13 +30,14 @@ WORKFLOW = contents.PROJECT / ".github/workflows/release.yml"
 def check_source(report, tag):
     with report.line("version") as said:
         expect(not (wrong := changelog.problem(tag)), wrong)
-        said.append(f"{changelog.version()} in Cargo.toml, in CHANGELOG.md" + (f", and the tag is {tag}" if tag else ""))
+        said.append(f"{changelog.version()} in Cargo.toml and CHANGELOG.md" + (f"; the tag is {tag}" if tag else ""))
     with report.line("install lines") as said:
         expect(not (others := changelog.other_versions()), f"not of this version: {', '.join(others)}")
         said.append("README.md and docs name this version")
     tools = WORK / "venv/bin"
     with report.line("workflow, schema") as said:
-        said.append(printed(tools / "check-jsonschema", "--builtin-schema", "vendor.github-workflows", WORKFLOW).strip())
+        printed(tools / "check-jsonschema", "--builtin-schema", "vendor.github-workflows", WORKFLOW)
+        said.append("it is a workflow")
     with report.line("workflow, actionlint") as said:
         printed(tools / "actionlint", "-no-color", WORKFLOW)
         said.append("nothing found")
@@ -85,7 +88,8 @@ class Built:
     def check_program(self, program, binaries):
         title = f"{program} for {self.architecture}"
         with self.report.line(title) as said:
-            expect(len({packages.digest(binary) for binary in binaries}) == 1, "the .deb and the .rpm hold different programs")
+            digests = {packages.digest(binary) for binary in binaries}
+            expect(len(digests) == 1, "the .deb and the .rpm hold different programs")
             said.append(elf.check(binaries[0], self.architecture))
         with self.report.line(f"{title}, --version") as said:
             said.append(elf.check_runs(binaries[0], program, self.architecture))
@@ -102,7 +106,8 @@ class Built:
                 again.check_time(self.path(rpm))
                 said.append("the commit's")
             with self.report.line(f"{deb}, reproducible") as said:
-                packed = again.pack(program, self.binaries[program][0], self.architecture, copy)
+                time = again.time_in(self.path(rpm))
+                packed = again.pack(program, self.binaries[program][0], self.architecture, time, copy)
                 said.append(again.check(self.path(deb), packed / deb))
             with self.report.line(f"{rpm}, reproducible") as said:
                 expect(packed, "was not packed again, see above")
@@ -114,7 +119,8 @@ class Built:
 def check_whole(report, folder, architectures, builts):
     with report.line("contents") as said:
         wanted, found = set(contents.names(architectures)), {path.name for path in folder.iterdir()}
-        expect(wanted == found, f"missing: {sorted(wanted - found) or 'none'}; too many: {sorted(found - wanted) or 'none'}")
+        expect(not wanted - found, f"missing: {', '.join(sorted(wanted - found))}")
+        expect(not found - wanted, f"not in contents.txt: {', '.join(sorted(found - wanted))}")
         said.append(f"the {len(found)} files of contents.txt for {' and '.join(architectures)}")
     with report.line(contents.SUMS) as said:
         sums = folder / contents.SUMS

@@ -34,7 +34,8 @@ def this_architecture():
 def names(architectures):
     """The names of the files for these architectures, and of those for all."""
     lines = [line.split() for line in (HERE / "contents.txt").read_text().splitlines() if not line.startswith("#")]
-    return [name.replace("VERSION", version()) for architecture, name in lines if architecture in (*architectures, "any")]
+    wanted = {*architectures, "any"}
+    return [name.replace("VERSION", version()) for architecture, name in lines if architecture in wanted]
 
 
 def built(architecture):

