@@ -1,0 +1,84 @@
+# What deploy.sh and undeploy.sh share. Sourced by them, with `set -euo pipefail` and $program set.
+# shellcheck shell=bash
+
+# shellcheck disable=SC2154 # $program is theirs
+say() { printf '%s\n' "$*" >&2; }
+die() { say "$program: $*"; exit 1; }
+
+# AWS CLI 2 is the only tool needed beside a shell. AWS=... is another command for it.
+aws() { command "${AWS:-aws}" "$@"; }
+
+need_aws() {
+    local version
+    version=$(aws --version 2>&1) || die "needs the AWS CLI, version 2: https://docs.aws.amazon.com/cli/"
+    case $version in
+    aws-cli/1.*) die "needs version 2 of the AWS CLI, this is ${version%% *}" ;;
+    esac
+    account=$(aws sts get-caller-identity --query Account --output text) ||
+        die "cannot find out whose account this is: are credentials set (aws configure, AWS_PROFILE)?"
+    region=${AWS_REGION:-${AWS_DEFAULT_REGION:-$(aws configure get region || true)}}
+    [ -n "$region" ] || die "no region is set: aws configure, or AWS_REGION=eu-central-1"
+    export AWS_REGION=$region AWS_DEFAULT_REGION=$region
+    export AWS_PAGER="" # nothing waits for a key
+}
+
+need_server() {
+    [ -n "${server:-}" ] || die "which server? Say SERVER=NAME, such as SERVER=survival"
+    [[ $server =~ ^[a-z0-9-]{1,32}$ ]] || die "SERVER=$server is not allowed; allowed: 1 to 32 of a-z, 0-9 and -"
+    stack=mc-idle-$server
+    # shellcheck disable=SC2034 # theirs, too
+    bucket=mc-idle-$account-$region
+    prefix=/mc-idle/$server
+}
+
+# Whether the stack is there, in whatever state.
+has_stack() { aws cloudformation describe-stacks --stack-name "$stack" >/dev/null 2>&1; }
+
+# stack_list WHAT NAME VALUE: what the stack has, a line each: the name, a tab, the value.
+stack_list() {
+    aws cloudformation describe-stacks --stack-name "$stack" --query "Stacks[0].$1[].[$2,$3]" --output text
+}
+
+# field NAME LIST: the value of a name in such a list; empty if it is not there, or nothing.
+field() { printf '%s\n' "$2" | awk -F '\t' -v name="$1" '$1 == name { print ($2 == "None" ? "" : $2) }'; }
+
+# The server's instances that are not terminated, a line each: id, state, launch time, public address.
+instances() {
+    aws ec2 describe-instances \
+        --filters "Name=tag:mc-idle:server,Values=$server" \
+        Name=instance-state-name,Values=pending,running,stopping,stopped,shutting-down \
+        --query 'Reservations[].Instances[].[InstanceId,State.Name,LaunchTime,PublicIpAddress]' --output text
+}
+
+# parameter NAME: its value, decrypted. Fails if it cannot be read; empty if it is not there.
+parameter() {
+    local answer
+    if answer=$(aws ssm get-parameter --with-decryption --name "$prefix/$1" --query Parameter.Value --output text 2>&1); then
+        printf '%s' "$answer"
+    else
+        case $answer in
+        *ParameterNotFound*) ;;
+        *) die "cannot read the parameter $prefix/$1: $answer" ;;
+        esac
+    fi
+}
+
+# quoted TEXT: as a JSON string. None of the texts here has a control character in it.
+quoted() {
+    local text=${1//\\/\\\\}
+    printf '"%s"' "${text//\"/\\\"}"
+}
+
+# put_parameter NAME TYPE VALUE: the value goes through a file of one's own, since every user of this machine sees the arguments
+# of a command.
+put_parameter() {
+    local file done=true
+    file=$(mktemp)
+    printf '{"Name": %s, "Type": "%s", "Value": %s, "Overwrite": true}' "$(quoted "$prefix/$1")" "$2" "$(quoted "$3")" >"$file"
+    aws ssm put-parameter --cli-input-json "file://$file" >/dev/null || done=false
+    rm -f "$file"
+    $done || die "cannot write the parameter $prefix/$1"
+}
+
+# price NAME: of deploy/prices.tsv, in USD; empty if it is not known.
+price() { awk -F '\t' -v name="$1" '$1 == name { print $2; exit }' "$here/prices.tsv"; }

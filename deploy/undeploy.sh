@@ -1,0 +1,101 @@
+#!/usr/bin/env bash
+# Takes a server down: its instance, its stack, its parameters and what it has in the bucket. The world on EFS stays.
+#
+#   make undeploy SERVER=survival [FORCE=true]         (or deploy/undeploy.sh SERVER=survival ...)
+#
+# It refuses while the instance is up, since somebody may be playing; FORCE=true takes it down all the same.
+set -euo pipefail
+
+program=undeploy
+here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
+# shellcheck source-path=SCRIPTDIR source=common.sh
+. "$here/common.sh"
+
+server="" force=false
+for argument in "$@"; do
+    case $argument in
+    SERVER=*) server=${argument#*=} ;;
+    FORCE=true | FORCE=false) force=${argument#*=} ;;
+    *) die "$argument: allowed are SERVER=NAME and FORCE=true" ;;
+    esac
+done
+
+need_aws
+need_server
+
+file_system="" disk_stays=false disk_gib=0
+if has_stack; then
+    outputs=$(stack_list Outputs OutputKey OutputValue)
+    parameters=$(stack_list Parameters ParameterKey ParameterValue)
+    file_system=$(field FileSystem "$outputs")
+    disk_gib=$(field DiskGiB "$parameters")
+    [ "$(field World "$parameters")" != disk ] || disk_stays=true
+else
+    say "there is no stack $stack in $account, $region: only what is left of it is taken away"
+fi
+
+living=$(instances)
+ids=() volumes=()
+while read -r id state _; do
+    [ -n "$id" ] || continue
+    if [ "$state" != stopped ] && [ "$force" != true ]; then
+        die "$id is $state: somebody may be playing. Wait until it has stopped, or say FORCE=true"
+    fi
+    ids+=("$id")
+done <<<"$living"
+
+# Before the stack, whose page and warden could start it again meanwhile: they may not, once the id is gone.
+aws ssm delete-parameter --name "$prefix/key" >/dev/null 2>&1 || true
+aws ssm delete-parameter --name "$prefix/broker-key" >/dev/null 2>&1 || true
+if [ ${#ids[@]} != 0 ]; then
+    for id in "${ids[@]}"; do
+        request=$(aws ec2 describe-instances --instance-ids "$id" --query 'Reservations[0].Instances[0].SpotInstanceRequestId' --output text)
+        # A persistent request would launch another one.
+        [ "$request" = None ] || [ -z "$request" ] ||
+            aws ec2 cancel-spot-instance-requests --spot-instance-request-ids "$request" >/dev/null
+        if $disk_stays; then
+            volumes+=("$(aws ec2 describe-volumes --filters "Name=attachment.instance-id,Values=$id" --query 'Volumes[0].VolumeId' --output text)")
+        fi
+    done
+    say "terminating ${ids[*]}"
+    aws ec2 terminate-instances --instance-ids "${ids[@]}" >/dev/null
+    aws ec2 wait instance-terminated --instance-ids "${ids[@]}"
+fi
+
+if has_stack; then
+    say "deleting the stack: some minutes"
+    aws cloudformation delete-stack --stack-name "$stack"
+    aws cloudformation wait stack-delete-complete --stack-name "$stack" ||
+        die "the stack $stack is not gone: aws cloudformation describe-stack-events --stack-name $stack says why"
+fi
+
+# The highest launch/N stays: without it, a later stack could launch a second instance for a start that is still under way.
+for name in key broker-key tell allow instance-id heartbeat hold wanted starts told; do
+    aws ssm delete-parameter --name "$prefix/$name" >/dev/null 2>&1 || true
+done
+launches=$(aws ssm get-parameters-by-path --path "$prefix/launch" --query 'Parameters[].Name' --output text | tr '\t' '\n' | sed 's|.*/||' | grep -x '[0-9]*' | sort -n || true)
+highest=$(printf '%s\n' "$launches" | tail -n 1)
+for number in $launches; do
+    [ "$number" = "$highest" ] || aws ssm delete-parameter --name "$prefix/launch/$number" >/dev/null
+done
+
+if aws s3api head-bucket --bucket "$bucket" >/dev/null 2>&1; then
+    aws s3 rm --only-show-errors --recursive "s3://$bucket/$server/"
+    # Other servers may have something in it.
+    aws s3api delete-bucket --bucket "$bucket" >/dev/null 2>&1 || true
+fi
+
+echo
+echo "$server is taken down. What stays:"
+if [ -n "$file_system" ]; then
+    bytes=$(aws efs describe-file-systems --file-system-id "$file_system" --query 'FileSystems[0].SizeInBytes.Value' --output text || echo 0)
+    awk -v id="$file_system" -v bytes="$bytes" -v price="$(price efs-gb-month)" 'BEGIN {
+        printf "    the world on EFS, %s, with %.2f GB: $%.2f a month at most, and its backups\n", id, bytes / 1e9, bytes / 1e9 * price }'
+    echo "        make deploy SERVER=$server finds it again; aws efs delete-file-system --file-system-id $file_system ends it"
+fi
+for volume in ${volumes[@]+"${volumes[@]}"}; do
+    awk -v id="$volume" -v gib="$disk_gib" -v price="$(price ebs-gp3-gb-month)" 'BEGIN {
+        printf "    the disk with the world, %s: $%.2f a month\n", id, gib * price }'
+done
+[ -z "$highest" ] || echo "    the parameter $prefix/launch/$highest, which costs nothing"
+[ -n "$file_system$highest" ] || [ ${#volumes[@]} != 0 ] || echo "    nothing"
