@@ -97,7 +97,7 @@ def check(program, path):
     unlicensed = {crate for crate, component in there.items() if not component.get("licenses")}
     expect(not unlicensed, f"names no licence of {words(unlicensed)}")
     others = len(there) - len(linked)
-    return f"CycloneDX {document['specVersion']}, {len(linked)} crates linked, {others} for the build, each with a licence"
+    return f"CycloneDX {document['specVersion']}, {len(linked)} crates linked, {others} for the build, all licensed"
 
 
 def check_binary(path, binary):
