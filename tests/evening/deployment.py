@@ -15,7 +15,7 @@ SETTLES_SECONDS = 30
 
 
 class Deployment:
-    """`settings`: the launcher's, beside its server's name. `tell`: its channels. `allow`: whom the broker may start for."""
+    """`settings`: the launcher's. `tell`: its channels. `allow`: for whom the broker may start."""
 
     warden = "warden"  # the function's name
     page = "page"
@@ -57,6 +57,6 @@ class Deployment:
         return described["Reservations"][0]["Instances"][0]["State"]["Name"]
 
     def user_data(self, agent_settings):
-        """What the instance gets. `agent_settings`: mc-idle's, as TOML, beside the parameters that the launcher shares with it."""
+        """What the instance gets. `agent_settings`: mc-idle's, as TOML, with places for its parameters' names."""
         shared = {"heartbeat": f"{self.prefix}/heartbeat", "hold": f"{self.prefix}/hold"}
         return user_data.document(agent_settings.format(**shared))

@@ -1,9 +1,10 @@
-"""The evenings: from nothing running to nothing running, each asserted step by step beside what always holds (promises.py)."""
+"""The evenings, from asleep to asleep, each asserted step by step beside what always holds (promises.py)."""
 
 import re
 import time
 from contextlib import suppress
 
+import network
 import scanners
 import settings
 from browser import BrowserError
@@ -66,7 +67,8 @@ def address_on_the_page(stage):
 def in_game(stage, friend, seconds):
     stage.until(f"{friend.name} is in the game", seconds, friend.plays_since)
     over = friend.line("handed over")
-    expect(over == "handed over 10.77.0.10 25565", f"{friend.name} was not handed over to the instance's own address: {over}")
+    own = f"handed over {network.GUEST} 25565"
+    expect(over == own, f"{friend.name} was not handed over to the instance's own address: {over}")
     stage.timeline.mark(f"{friend.name} handed over", friend.saw("handed over"))
     at = stage.timeline.mark(f"{friend.name} in game", friend.plays_since())
     stage.screen.line("game", f"{friend.name} was {over}, and is in the game")
@@ -126,7 +128,7 @@ def one_stop(stage, by_agent):
 
 
 def evening(stage):
-    """One friend presses start, another just joins; both play and leave; the instance stops itself, and its world is saved."""
+    """One friend presses start, another just joins; both play and leave; the instance stops, its world is saved."""
     open_the_invitation(stage)
     press_start(stage)
     alex = stage.friend("alex")
@@ -190,20 +192,22 @@ def evening(stage):
     phase("start pressed – the first friend is in the game", "press", first)
     phase("sam joins at the address on the page – in the game", "sam joins", "sam in game")
     phase("alex joins the broker – held", "alex joins", "alex held")
-    phase("alex joins the broker – handed over", "alex joins", "alex handed over", f"held for {settings.HOLD_MINUTES} min at most")
+    held = f"held for {settings.HOLD_MINUTES} min at most"
+    phase("alex joins the broker – handed over", "alex joins", "alex handed over", held)
     phase("the server listens – alex is handed over", "listening", "alex handed over")
     phase("alex handed over – in the game", "alex handed over", "alex in game")
     phase("the last one left – StopInstances", "alex left", "stop", allowed)
     phase("StopInstances – the machine is off", "stop", "off")
     phase("the machine is off – the page says asleep", "off", "page asleep")
+    looks = f"the warden looks at events, and every {settings.SCHEDULE_SECONDS} s"
     for moment, since in (
         ("starting", "press"), ("up", "page up"), ("joined", first), ("left", "alex left"), ("stopped", "stopped"),
     ):
-        phase(f"told on Discord: {moment}", since, f"told {moment}", f"by the warden, every {settings.SCHEDULE_SECONDS} s or at an event")
+        phase(f"told on Discord: {moment}", since, f"told {moment}", looks)
 
 
 def dead(stage):
-    """mc-idle is killed for good: the dead-man's switch tells people, waits for whoever plays, and then stops the instance."""
+    """mc-idle is killed: the dead-man's switch tells people, waits for whoever plays, and stops the instance."""
     open_the_invitation(stage)
     press_start(stage)
     boot_id = up(stage)
@@ -251,24 +255,28 @@ def dead(stage):
     stage.timeline.mark("stop", one_stop(stage, False).at)
     fall_asleep(stage)
     one_start(stage)
-    everybody_is_told(stage, ("is starting", "is up", "joined", "reports no more", "which mc-idle no longer watched", "has stopped"))
+    by_warden = "which mc-idle no longer watched"
+    everybody_is_told(stage, ("is starting", "is up", "joined", "reports no more", by_warden, "has stopped"))
     cost_is_shown(stage)
     one_stop(stage, False)
     world_saved(instance, instance.journal(boot_id))
 
-    told_at(stage, "the stop", "which mc-idle no longer watched")
+    told_at(stage, "the stop", by_warden)
     phase = stage.timeline.phase
     phase("start pressed – the page says up", "press", "page up")
-    phase("mc-idle killed – people are told", "killed", "alarm", f"its last word lapsed for {settings.ALARM_MINUTES} min, seen twice")
-    phase("the alarm – sam leaves, nothing is stopped", "alarm", "sam left", f"not before {settings.STOP_MINUTES} min, and not while somebody plays")
-    phase("sam left – the warden calls StopInstances", "sam left", "stop", "the game says twice, 30 s apart, that nobody is online")
+    lapsed = f"{settings.ALARM_MINUTES} min after its last word has lapsed, {settings.GRACE_MINUTES} after the start"
+    phase("mc-idle killed – people are told", "killed", "alarm", lapsed)
+    plays_on = f"not before {settings.STOP_MINUTES} min, and not while somebody plays"
+    phase("the alarm – sam leaves, nothing is stopped", "alarm", "sam left", plays_on)
+    empty = "the game says twice, 30 s apart, that nobody is online"
+    phase("sam left – the warden calls StopInstances", "sam left", "stop", empty)
     phase("StopInstances – people are told", "stop", "told the stop")
     phase("StopInstances – the machine is off", "stop", "off")
     phase("the machine is off – the page says asleep", "off", "page asleep")
 
 
 def scanner_night(stage):
-    """Scanners, bots, previews and strangers, at the page and at the broker: nothing is started, and nothing is paid."""
+    """Scanners, bots, previews and strangers, at the page and at the broker: nothing is started, nothing is paid."""
     stage.timeline.mark("night")
     stage.browser = stage.open_browser()
     stage.browser.open(f"https://{stage.deployment.page_host}/")
@@ -308,7 +316,8 @@ def scanner_night(stage):
 
 def scheduled_looks(stage):
     """How often the schedule has woken the warden."""
-    events = stage.account.client("logs").filter_log_events(logGroupName=f"/aws/lambda/{stage.deployment.warden}")["events"]
+    group = f"/aws/lambda/{stage.deployment.warden}"
+    events = stage.account.client("logs").filter_log_events(logGroupName=group)["events"]
     return sum(event["message"].startswith("START ") for event in events)
 
 

@@ -1,4 +1,4 @@
-"""A friend: a real client (tests/lab/broker_client.js) at a home of his own, who joins, may be handed over, plays and leaves."""
+"""A friend: a real client (tests/lab/broker_client.js) at a home of his own, who joins, plays and leaves."""
 
 import threading
 import time

@@ -1,7 +1,7 @@
 """The private internet of an evening: who has which address and name, and whose certificates are believed.
 
-It is a network namespace, and leads nowhere else. So Discord, the session server and the function's URL can have the names that
-they have in the world, and addresses that are public in form: mc-launcher tells nobody at a private address.
+It is a network namespace, and leads nowhere else. So Discord, the session server and the function's URL can have their
+own names, and addresses that are public in form: mc-launcher tells nobody at a private address.
 """
 
 from pathlib import Path

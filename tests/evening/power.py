@@ -11,7 +11,7 @@ from machine import Machine
 
 
 class Instance(Guest):
-    """The one instance, its machine, and what is seen of both. `switched_on`: the folder that the emulator looks into."""
+    """The one instance, its machine, and what is seen of both. `switched_on`: the folder that the emulator looks at."""
 
     def __init__(self, stage, name, switched_on):
         super().__init__(stage, name)
@@ -42,7 +42,8 @@ class Instance(Guest):
             self.follow()
         if self.on.exists() and not self.machine.is_on():
             self.stage.timeline.mark("off")
-            self.screen.line("aws", f"the machine is off, {time.time() - (self.pressed_at or 0):.0f} s after the power button")
+            took = time.time() - self.pressed_at
+            self.screen.line("aws", f"the machine is off, {took:.0f} s after the power button")
             self.on.unlink()
         if self.pressed_at and self.on.exists():
             took = time.time() - self.pressed_at
@@ -72,7 +73,8 @@ class Instance(Guest):
             self.stage.timeline.mark("listening")
         if not self.beats or beat["state"] != self.beats[-1]["state"] or beat["players"] != self.beats[-1]["players"]:
             players = "" if beat["players"] is None else f", {beat['players']} in the game"
-            self.screen.line("ssm", f"heartbeat {beat['state']}{players}, efs {beat['efs']}: {beat['why'].partition('. ')[0]}")
+            sentence = beat["why"].partition(". ")[0]
+            self.screen.line("ssm", f"heartbeat {beat['state']}{players}, efs {beat['efs']}: {sentence}")
         self.beats.append(beat)
 
     def last_beat(self):

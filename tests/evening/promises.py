@@ -1,6 +1,6 @@
 """What must hold all the time, asserted of the world and not of what a program says: seen at every look of a test.
 
-    Nobody who plays is cut off: while a friend's client is in the game nobody asks EC2 to stop the instance, which runs.
+    Nobody who plays is cut off: while a friend's client is in the game the instance runs, and nobody asks for a stop.
     There are never two servers.
     The broker, once it has handed somebody over, carries none of his game.
 """
@@ -35,7 +35,8 @@ class Call:
         return self.access_key.startswith(AGENT_KEY)
 
     def __str__(self):
-        return f"{self.action} of {', '.join(self.instances) or 'a new instance'} by {'the agent' if self.by_agent() else 'the launcher'}"
+        by = "the agent" if self.by_agent() else "the launcher"
+        return f"{self.action} of {', '.join(self.instances) or 'a new instance'} by {by}"
 
 
 class Promises:
@@ -50,8 +51,9 @@ class Promises:
         return [Call(line) for line in lines]
 
     def calls(self, *actions):
-        """The calls since the deployment, dry runs left out."""
-        return [call for call in self.read()[self.before:] if not call.dry_run and (not actions or call.action in actions)]
+        """The calls since the deployment, dry runs left out; of all actions, or of these."""
+        calls = [call for call in self.read()[self.before:] if not call.dry_run]
+        return [call for call in calls if not actions or call.action in actions]
 
     def check(self):
         calls = self.calls()
@@ -74,7 +76,7 @@ class Promises:
         for friend in self.stage.friends:
             since = friend.saw("in game")
             if since and since <= call.at and (friend.left_at is None or call.at < friend.left_at):
-                raise Failure(f"{call}, {call.at - since:.0f} s after {friend.name} had come into the game, who still plays")
+                raise Failure(f"{call} while {friend.name} plays, since {call.at - since:.0f} s")
 
     # The way that the game's bytes take.
 
@@ -96,6 +98,8 @@ class Promises:
         peers = sorted({line.split()[3] for line in own.splitlines()})
         expect(peers == [f"{network.GUEST}:25565"], f"{friend.name} is connected to {peers}, not to the instance alone")
         seen = self.stage.instance.machine.ssh("ss", "-Htn", "state", "established", "sport", "=", ":25565")
-        addresses = {line.split()[3].rpartition(":")[0].removeprefix("[::ffff:").strip("[]") for line in seen.splitlines()}
-        expect(FRIENDS[friend.home] in addresses, f"the instance sees connections from {addresses}, none of {friend.name}")
-        self.stage.say(f"{friend.name}'s one connection is {FRIENDS[friend.home]} to {peers[0]}; the broker is {BROKER}")
+        ends = [line.split()[3].rpartition(":")[0] for line in seen.splitlines()]
+        addresses = {end.removeprefix("[::ffff:").strip("[]") for end in ends}
+        home = FRIENDS[friend.home]
+        expect(home in addresses, f"the instance sees connections from {addresses}, none of {friend.name}")
+        self.stage.say(f"{friend.name}'s one connection is {home} to {peers[0]}; the broker is {BROKER}")

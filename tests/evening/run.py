@@ -3,10 +3,10 @@
 
     target/lab/venv/bin/python tests/evening/run.py LAUNCHER BROKER IMAGE [EVENING...]    (or `make evening`)
 
-Evenings: `evening`, which is played if none is named; `dead`, with an mc-idle that is killed; `scanners`, a night of them.
-Needs root, and what tests/image/setup.sh and tests/lab/setup.sh (lab, cloud, manual) install. Each runs in namespaces of its
-own, which end with this program, however that ends. It leaves target/evening: consoles, the journal, pictures, timeline.md.
-Exit codes as for the demo: 0, 1 or 130.
+Evenings: `evening`, which is played if none is named; `dead`, with an mc-idle that is killed; `scanners`, a night of
+them. Needs root, and what tests/image/setup.sh and tests/lab/setup.sh (lab, cloud, manual) install. Each runs in
+namespaces of its own, which end with this program, however that ends. It leaves target/evening: consoles, the journal,
+pictures, and timeline.md. Exit codes as for the demo: 0, 1 or 130.
 """
 
 import os
@@ -32,8 +32,8 @@ from stage import LAB, Stage  # noqa: E402
 
 TARGET = HERE.parent.parent / "target/evening"
 TOOLS = [
-    "qemu-system-x86_64", "qemu-img", "ganesha.nfsd", "nft", "dnsmasq", "debugfs", "journalctl", "ssh", "node", "unshare", "ss",
-    "curl",
+    "qemu-system-x86_64", "qemu-img", "ganesha.nfsd", "nft", "dnsmasq", "debugfs", "journalctl", "ssh", "node",
+    "unshare", "ss", "curl",
 ]
 
 
@@ -84,7 +84,8 @@ def play(name, programs, image):
             return 130
     for line in stage.timeline.lines():
         screen.line("time", line)
-    (folder / "timeline.md").write_text(stage.timeline.markdown(f"{name}: {evening.play.__doc__}", [f"* {line}" for line in lines]))
+    page = stage.timeline.markdown(f"{name}: {evening.play.__doc__}", [f"* {line}" for line in lines])
+    (folder / "timeline.md").write_text(page)
     used = resource.getrusage(resource.RUSAGE_CHILDREN)
     screen.line("test", f"all as promised, with {used.ru_utime + used.ru_stime:.0f} s of processor time")
     return 0

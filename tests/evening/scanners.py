@@ -1,8 +1,8 @@
 #!/usr/bin/env python3
 """What comes by in a night: scanners, port probes and bots at the broker, link previews and strangers at the page.
 
-`visit` is one round of all of them. As a program (it is called so, from the scanners' namespace) it is those at the broker, and
-prints a JSON line for each: [what, what it saw].
+`visit` is one round of all of them. As a program, which `visit` runs in the scanners' namespace, it is those at the
+broker, and prints a JSON line for each: [what, what it saw].
 """
 
 import contextlib
@@ -41,7 +41,8 @@ class Stranger:
     """Somebody with an HTTP client."""
 
     def __init__(self, stage):
-        self.host, self.context = stage.deployment.page_host, ssl.create_default_context(cafile=stage.internet.authority)
+        self.host = stage.deployment.page_host
+        self.context = ssl.create_default_context(cafile=stage.internet.authority)
 
     def ask(self, method, path, **headers):
         connection = http.client.HTTPSConnection(self.host, context=self.context, timeout=30)
@@ -63,7 +64,7 @@ def at_the_page(stage):
     expect(code == 303 and cookie, f"the invitation answers {code}, cookie {cookie!r}")
     code, _, body = stranger.ask("GET", headers["Location"], Cookie=cookie, **PREVIEW)
     expect(code == 200 and "<form" in body, f"whoever follows the invitation gets {code}")
-    yield "a chat program previews the invitation, and follows it", "303, then 200 with the button, which nobody presses"
+    yield "a chat program previews the invitation, and follows it", "303, then 200, and no press"
     refused = {}
     for what, expected, method, path, headers in (
         ("HEAD of the invitation", 303, "HEAD", invitation, PREVIEW),
@@ -127,7 +128,7 @@ def at_the_broker():
             connect(port=port).close()
             continue
         closed.append(port)
-    expect(len(closed) == len(OTHER_PORTS), f"the broker's machine has more open than its port: closed are only {closed}")
+    expect(len(closed) == len(OTHER_PORTS), f"the broker's machine has open ports: closed are only {closed}")
     yield "a port scan", f"{len(closed)} other ports are closed"
     for source in SCANNERS:
         connect(source).close()
@@ -164,7 +165,8 @@ def bot(stage, name, account):
     )
     said = done.stdout.strip().splitlines()
     told = [line for line in said if line.startswith("told ")]
-    expect(told and not any(line.startswith("handed over") for line in said), f"the bot {name} saw {said}: {done.stderr}")
+    over = any(line.startswith("handed over") for line in said)
+    expect(told and not over, f"the bot {name} saw {said}: {done.stderr}")
     return told[0]
 
 

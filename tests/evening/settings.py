@@ -1,18 +1,16 @@
 """The settings of the programs under test: which waits are shortened, and which lengthened for an emulated machine."""
 
+from scenarios import ASK as ASK_SECONDS
+from scenarios import SAMPLE as SAMPLE_SECONDS
+from scenarios import WINDOW as IDLE_SECONDS
+from scenarios import YOUNG as YOUNG_SECONDS
+from scenarios import latest
 from start_demo import PRICE_PER_HOUR
 
-IDLE_SECONDS = 60
-SAMPLE_SECONDS = 5
-YOUNG_SECONDS = 10
-ASK_SECONDS = 10
-ANSWER_SECONDS = 3  # that a server is given for its answer
-LAST_HEARTBEAT_SECONDS = 5  # that the final one is given before a stop
 HEARTBEAT_SECONDS = 10
 SCHEDULE_SECONDS = 60  # the warden's, which the deployment makes
 HOLD_MINUTES = 15
-# By the rule the window begins with the first sample that shows nobody, after the server's own answer is zero.
-LATEST_STOP_SECONDS = IDLE_SECONDS + ASK_SECONDS + ANSWER_SECONDS + 2 * SAMPLE_SECONDS + LAST_HEARTBEAT_SECONDS
+LATEST_STOP_SECONDS = latest(IDLE_SECONDS)
 # `{heartbeat}` and `{hold}`: the parameters that the deployment shares with the launcher.
 AGENT = f"""\
 idle_minutes = {IDLE_SECONDS / 60}
@@ -58,7 +56,7 @@ EMULATED = [
     "Discord's webhook and Mojang's session server (stand-ins, by their names and with TLS, in a private internet)",
 ]
 REAL = (
-    "mc-idle, mc-launcher as Lambda functions, mc-broker, the golden image booting in QEMU, NFS 4.1 (nfs-ganesha), Chromium, "
-    "Minecraft clients and a server (minecraft-protocol), SMTP with STARTTLS"
+    "mc-idle, mc-launcher as Lambda functions, mc-broker, the golden image booting in QEMU, NFS 4.1 (nfs-ganesha), "
+    "Chromium, Minecraft clients and a server (minecraft-protocol), SMTP with STARTTLS"
 )
 REAL_NIGHT = "mc-launcher as Lambda functions, mc-broker, Chromium, Minecraft clients (minecraft-protocol)"

@@ -1,8 +1,7 @@
-"""Everything that an evening needs, started and ended: network, AWS, launcher, broker, EFS, a browser, people who are told."""
+"""Everything that an evening needs, started and ended: network, AWS, launcher, broker, EFS, a browser, who is told."""
 
 import json
 import os
-import subprocess
 import sys
 import time
 from pathlib import Path
@@ -88,9 +87,10 @@ class Stage:
     def start_aws(self):
         (self.folder / "switched-on").mkdir()
         self.crew.start(
-            "aws", LAB / "ministack/bin/python", TESTS / "lab/cloud.py", "--port", network.API_PORT, "--region", REGION,
-            "--bind", network.GATEWAY, "--address", network.GUEST, "--switched-on", self.folder / "switched-on",
-            "--calls", self.folder / "calls", environment={"TMPDIR": str(self.sockets)},
+            "aws", LAB / "ministack/bin/python", TESTS / "lab/cloud.py", "--bind", network.GATEWAY,
+            "--port", network.API_PORT, "--region", REGION, "--address", network.GUEST,
+            "--switched-on", self.folder / "switched-on", "--calls", self.folder / "calls",
+            environment={"TMPDIR": str(self.sockets)},
         )
         self.account = Account(self.crew.first_line("aws", 60), REGION)
 
@@ -105,7 +105,7 @@ class Stage:
     @staticmethod
     def put_node(game):
         """What game.js runs with: this machine's Node.js, which Debian 12 can run, and the lab's modules, as links."""
-        node = subprocess.run(["node", "-p", "process.execPath"], capture_output=True, text=True, check=True).stdout.strip()
+        node = network.command("node", "-p", "process.execPath").strip()
         network.command("cp", node, game / "node")
         (game / "tests/lab").mkdir(parents=True)
         network.command("cp", TESTS / "lab/any_server.js", TESTS / "lab/peer.js", game / "tests/lab")
@@ -168,7 +168,7 @@ class Stage:
                 self.screen.line("page", " / ".join(self.browser.text().splitlines()))
 
     def wait(self, seconds, until=lambda: None, shown=None):
-        """Waits until `until` has a value, which is returned, or the seconds are over (None). Looks at everything meanwhile."""
+        """Waits until `until` has a value, which is returned, or the seconds are over (None); looks at everything."""
         end = time.monotonic() + seconds
         while True:
             self.look()
@@ -195,7 +195,7 @@ class Stage:
     # After it.
 
     def last_words(self):
-        """What a failure leaves: the functions' logs, the page, the console, and the journal if the guest still answers."""
+        """What a failure leaves: the functions' logs, the page, the console, and the guest's journal if it answers."""
         for name in (self.deployment and self.account and (self.deployment.page, self.deployment.warden)) or ():
             for line in self.account.log_lines(name)[-10:]:
                 self.screen.line(name, line)

@@ -12,6 +12,8 @@ from instance import BOOT_SECONDS, GAME_SECONDS, seconds_of
 WINDOW = 60
 SAMPLE = 5
 YOUNG = 10
+ASK = 10
+ANSWER = 3  # that a server is given for its answer
 PATIENCE = 40
 NO_SERVER = 180  # an emulated machine takes its time to load the game
 # From a window's end to the request lies the final heartbeat, which is given this long at most.
@@ -25,6 +27,7 @@ sample_seconds = {sample_seconds}
 
 [minecraft]
 min_connection_seconds = {young}
+ask_seconds = {ask}
 
 [efs]
 patience_minutes = {patience_minutes}
@@ -41,14 +44,15 @@ FAR = 1200  # a window that no scenario comes near to
 
 def settings(no_server=FAR):
     return SETTINGS.format(
-        idle_minutes=WINDOW / 60, no_server_minutes=no_server / 60, sample_seconds=SAMPLE, young=YOUNG,
+        idle_minutes=WINDOW / 60, no_server_minutes=no_server / 60, sample_seconds=SAMPLE, young=YOUNG, ask=ASK,
         patience_minutes=PATIENCE / 60,
     )
 
 
 def latest(window):
-    """A stop comes within its window and one interval; and the final heartbeat comes before it."""
-    return window + SAMPLE + LAST_HEARTBEAT
+    """A stop comes within its window, which begins with the first sample after the server's own answer is zero, and ends with
+    one; and the final heartbeat comes before it."""
+    return window + ASK + ANSWER + 2 * SAMPLE + LAST_HEARTBEAT
 
 
 def up_and_idle(instance):
