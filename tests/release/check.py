@@ -6,6 +6,7 @@ Prints one line for each thing. The exit code is 1 if one FAILED.
     tests/release/check.py source [--tag v1.2.3]               version, CHANGELOG, install lines, workflow
     tests/release/check.py built FOLDER ARCHITECTURE...        what was built for these architectures (amd64, arm64)
     tests/release/check.py complete FOLDER ARCHITECTURE...     the whole of it: no more and no less, checksums, SBOMs
+    tests/release/check.py all FOLDER [ARCHITECTURE...]        all three; for the architectures that FOLDER has files of
 """
 
 import argparse
@@ -57,9 +58,6 @@ class Built:
         self.zip = f"mc-launcher-{'arm64' if architecture == 'arm64' else kernel}.zip"
         self.binaries = {}
 
-    def known(self):
-        return {*self.debs.values(), *self.rpms.values(), self.zip}
-
     def check(self):
         for program in packages.SERVICES:
             self.check_package(self.debs[program], program, packages.check_deb)
@@ -71,7 +69,13 @@ class Built:
             self.binaries["mc-launcher"] = [binary]
             said.append(text)
         for program, binaries in self.binaries.items():
-            self.check_program(program, binaries)
+            with self.report.line(self.title(program)) as said:
+                digests = {packages.digest(binary) for binary in binaries}
+                expect(len(digests) == 1, "the .deb and the .rpm hold different programs")
+                said.append(elf.check(binaries[0], self.architecture))
+
+    def title(self, program):
+        return f"{program} for {self.architecture}"
 
     def path(self, name):
         expect((self.folder / name).is_file(), f"is not in {self.folder}")
@@ -85,16 +89,11 @@ class Built:
             self.binaries.setdefault(program, []).append(binary)
             said.append(text)
 
-    def check_program(self, program, binaries):
-        title = f"{program} for {self.architecture}"
-        with self.report.line(title) as said:
-            digests = {packages.digest(binary) for binary in binaries}
-            expect(len(digests) == 1, "the .deb and the .rpm hold different programs")
-            said.append(elf.check(binaries[0], self.architecture))
-        with self.report.line(f"{title}, --version") as said:
-            said.append(elf.check_runs(binaries[0], program, self.architecture))
-
-    def check_again(self):
+    def check_where_it_was_built(self):
+        """What needs a machine that can run and pack it."""
+        for program, binaries in self.binaries.items():
+            with self.report.line(f"{self.title(program)}, --version") as said:
+                said.append(elf.check_runs(binaries[0], program, self.architecture))
         copy = WORK / "again"
         source.copy(copy)
         for program in packages.SERVICES:
@@ -141,28 +140,36 @@ def check_whole(report, folder, architectures, builts):
                     said.append(sbom.check_binary(path, built.binaries[program][0]))
 
 
+def check_files(report, folder, architectures, command):
+    with tempfile.TemporaryDirectory(prefix="mc-idle-release-") as work:
+        builts = [Built(report, folder, name, Path(work) / name) for name in architectures]
+        for built in builts:
+            built.check()
+            if command != "complete":
+                built.check_where_it_was_built()
+        if command != "built":
+            check_whole(report, folder, architectures, builts)
+
+
 def main():
     options = argparse.ArgumentParser(description="Checks a release; see the head of this file")
     commands = options.add_subparsers(dest="command", required=True)
     commands.add_parser("source").add_argument("--tag")
-    for command in ("built", "complete"):
+    for command, number in (("built", "+"), ("complete", "+"), ("all", "*")):
         parser = commands.add_parser(command)
         parser.add_argument("folder", type=Path)
-        parser.add_argument("architectures", nargs="+", choices=contents.ARCHITECTURES)
+        parser.add_argument("architectures", nargs=number, metavar="architecture")
     given = options.parse_args()
-
     report = Report()
-    if given.command == "source":
-        check_source(report, given.tag)
-        return report.end()
-    with tempfile.TemporaryDirectory(prefix="mc-idle-release-") as work:
-        builts = [Built(report, given.folder, name, Path(work) / name) for name in given.architectures]
-        for built in builts:
-            built.check()
-            if given.command == "built":
-                built.check_again()
-        if given.command == "complete":
-            check_whole(report, given.folder, given.architectures, builts)
+    if given.command in ("source", "all"):
+        check_source(report, getattr(given, "tag", None))
+    if given.command != "source":
+        if not given.folder.is_dir():
+            options.error(f"{given.folder} is no folder")
+        architectures = given.architectures or contents.architectures_in(given.folder)
+        if unknown := set(architectures) - set(contents.ARCHITECTURES):
+            options.error(f"there is no release for {', '.join(sorted(unknown))}")
+        check_files(report, given.folder, architectures, given.command)
     return report.end()
 
 

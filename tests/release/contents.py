@@ -1,8 +1,7 @@
 #!/usr/bin/env python3
 """What a release consists of: contents.txt, and where the files come from.
 
-    tests/release/contents.py collect ARCHITECTURE FOLDER    copies what `make packages launcher` has built into FOLDER
-    tests/release/contents.py list [ARCHITECTURE...]         prints the names, without architectures all
+    tests/release/contents.py collect ARCHITECTURE FOLDER     copies what `make packages launcher` has built into FOLDER
 """
 
 import argparse
@@ -43,6 +42,12 @@ def built(architecture):
     return [name for name in names([architecture]) if name not in names([])]
 
 
+def architectures_in(folder):
+    """Those that there is a file for; this machine's if there is none at all."""
+    found = [name for name in ARCHITECTURES if any((folder / file).is_file() for file in built(name))]
+    return found or [this_architecture()]
+
+
 def collect(architecture, folder):
     folder.mkdir(parents=True, exist_ok=True)
     for name in built(architecture):
@@ -54,16 +59,11 @@ def collect(architecture, folder):
 
 def main():
     options = argparse.ArgumentParser(description="What a release consists of; see the head of this file")
-    commands = options.add_subparsers(dest="command", required=True)
-    collecting = commands.add_parser("collect")
+    collecting = options.add_subparsers(dest="command", required=True).add_parser("collect")
     collecting.add_argument("architecture", choices=ARCHITECTURES)
     collecting.add_argument("folder", type=Path)
-    commands.add_parser("list").add_argument("architectures", nargs="*", choices=[*ARCHITECTURES, []])
     given = options.parse_args()
-    if given.command == "collect":
-        collect(given.architecture, given.folder)
-    else:
-        print("\n".join(names(given.architectures or ARCHITECTURES)))
+    collect(given.architecture, given.folder)
 
 
 if __name__ == "__main__":

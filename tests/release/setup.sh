@@ -13,6 +13,10 @@ if [ "$what" != packages ] && ! cmp -s "$here/requirements.txt" "$out/venv/requi
     echo "setup: making the Python environment target/release-check/venv" >&2
     rm -rf "$out/venv"
     mkdir -p "$out"
+    if [ "$(id -u)" = 0 ] && command -v apt-get >/dev/null && ! python3 -c 'import ensurepip, venv' 2>/dev/null; then
+        apt-get update -qq
+        DEBIAN_FRONTEND=noninteractive apt-get install -qq -y --no-install-recommends python3-venv >/dev/null
+    fi
     python3 -m venv "$out/venv"
     "$out/venv/bin/pip" install --quiet --no-input --no-deps --only-binary :all: --disable-pip-version-check -r "$here/requirements.txt"
     cp "$here/requirements.txt" "$out/venv/requirements.txt"
@@ -20,7 +24,7 @@ fi
 
 if [ "$what" != lint ] && [ "$(id -u)" = 0 ] && command -v apt-get >/dev/null; then
     missing=()
-    for tool in lintian rpm file cpio; do
+    for tool in lintian rpm cpio; do
         command -v "$tool" >/dev/null || missing+=("$tool")
     done
     command -v readelf >/dev/null || missing+=(binutils)
