@@ -26,6 +26,7 @@ from apart import go_apart, only_one_in  # noqa: E402
 from botocore.exceptions import BotoCoreError, ClientError  # noqa: E402
 from browser import BrowserError, missing  # noqa: E402
 from demo import Crew, Failure  # noqa: E402
+from deployer import cli  # noqa: E402
 from evenings import EVENINGS  # noqa: E402
 from log import Log  # noqa: E402
 from stage import LAB, Stage  # noqa: E402
@@ -61,7 +62,7 @@ def play(name, programs, image):
         stage = Stage(programs, image if evening.boots else None, screen, crew, folder, Path(sockets))
         try:
             try:
-                stage.set_up(evening.launcher_settings, settings.AGENT, settings.HOLD_MINUTES)
+                stage.set_up(evening.deploy_settings, settings.AGENT, settings.HOLD_MINUTES)
                 evening.play(stage)
             except (BotoCoreError, ClientError, BrowserError) as error:
                 stage.last_words()
@@ -101,6 +102,8 @@ def ready(programs, image, names):
         return f"needs {', '.join(gone)}: run tests/image/setup.sh"
     if gone := missing():
         return f"needs {', '.join(gone)}: run tests/lab/setup.sh manual"
+    if not cli():
+        return "needs the AWS CLI, version 2 (Debian's package awscli)"
     if not (LAB / "ministack/bin/python").exists():
         return "needs target/lab/ministack: run tests/lab/setup.sh cloud"
     for file in (*programs, image):

@@ -29,7 +29,7 @@ PROTOCOL = 774  # of 1.21.11
 DISCONNECT = 0x00  # in the login
 PORT = 25565
 OTHER_PORTS = (22, 80, 443, 2375, 3306, 8080, 25564, 25566, 25575)
-NAMES = ("", "a b", "x" * 17, "x" * 200, "../../etc", "Robert'); --", "süß", "sam\n")
+NAMES = ("", "a b", "x" * 17, "x" * 200, "../.. etc", "Robert'); --", "süß", "sam\n")
 PATHS = ("/.env", "/wp-login.php", "/i/", "/i/0123456789abcdef0123", "/start/", "/admin", "//start", "/i/../start")
 PREVIEW = {"User-Agent": "Slackbot-LinkExpanding 1.0 (+https://api.slack.com/robots)"}
 
@@ -149,7 +149,7 @@ def at_the_broker():
     told = [answer_to(handshake(2) + packet(0, string(name) + bytes(16))) for name in NAMES]
     taken = [name for name, answer in zip(NAMES, told, strict=True) if answer and packet_id(answer) != DISCONNECT]
     expect(not taken, f"these names are taken for names: {taken}")
-    yield "logins by names that are none", f"{len(told)} tried, {sum(map(bool, told))} were told so, the others cut off"
+    yield "logins by names that are none", f"{len(told)} tried, all cut off or told so"
     for intent in (0, 3, 4, 99):
         answer_to(handshake(intent) + packet(0, string("sam") + bytes(16)))
     yield "logins of other kinds", "4 tried"

@@ -1,5 +1,6 @@
 """The settings of the programs under test: which waits are shortened, and which lengthened for an emulated machine."""
 
+from internet import PLAY
 from scenarios import ASK as ASK_SECONDS
 from scenarios import SAMPLE as SAMPLE_SECONDS
 from scenarios import WINDOW as IDLE_SECONDS
@@ -8,13 +9,11 @@ from scenarios import latest
 from start_demo import PRICE_PER_HOUR
 
 HEARTBEAT_SECONDS = 10
-SCHEDULE_SECONDS = 60  # the warden's, which the deployment makes
+SCHEDULE_SECONDS = 60  # the warden's
 HOLD_MINUTES = 15
 LATEST_STOP_SECONDS = latest(IDLE_SECONDS)
-# `{heartbeat}` and `{hold}`: the parameters that the deployment shares with the launcher.
+# mc-idle's, beside those that the stack writes.
 AGENT = f"""\
-idle_minutes = {IDLE_SECONDS / 60}
-no_server_minutes = 30
 sample_seconds = {SAMPLE_SECONDS}
 
 [minecraft]
@@ -22,20 +21,20 @@ min_connection_seconds = {YOUNG_SECONDS}
 ask_seconds = {ASK_SECONDS}
 
 [heartbeat]
-parameter = "{{heartbeat}}"
 seconds = {HEARTBEAT_SECONDS}
-
-[hold]
-parameter = "{{hold}}"
 """
-LAUNCHER = {"MC_PRICE_PER_HOUR": str(PRICE_PER_HOUR)}
+# Of deploy.sh.
+DEPLOY = {
+    "Address": PLAY, "Allow": "sam,alex", "PricePerHour": str(PRICE_PER_HOUR),
+    "IdleMinutes": f"{IDLE_SECONDS / 60:g}", "LookMinutes": f"{SCHEDULE_SECONDS / 60:g}",
+}
 # Of the dead-man's switch, when it is what an evening is about.
 GRACE_MINUTES = 10  # the default: an emulated machine takes its time until mc-idle reports
 ALARM_MINUTES = 1
 STOP_MINUTES = 3
 DEAD_MAN = {
-    "MC_GRACE_MINUTES": str(GRACE_MINUTES), "MC_DEAD_ALARM_MINUTES": str(ALARM_MINUTES),
-    "MC_DEAD_STOP_HOURS": str(STOP_MINUTES / 60),
+    "GraceMinutes": str(GRACE_MINUTES), "DeadAlarmMinutes": str(ALARM_MINUTES),
+    "DeadStopHours": f"{STOP_MINUTES / 60:g}",
 }
 
 SHORTENED = [
@@ -56,7 +55,10 @@ EMULATED = [
     "Discord's webhook and Mojang's session server (stand-ins, by their names and with TLS, in a private internet)",
 ]
 REAL = (
-    "mc-idle, mc-launcher as Lambda functions, mc-broker, the golden image booting in QEMU, NFS 4.1 (nfs-ganesha), "
-    "Chromium, Minecraft clients and a server (minecraft-protocol), SMTP with STARTTLS"
+    "deploy.sh and its stack, mc-idle, mc-launcher as Lambda functions, mc-broker, the golden image booting in QEMU, "
+    "NFS 4.1 (nfs-ganesha), Chromium, Minecraft clients and a server (minecraft-protocol), SMTP with STARTTLS"
 )
-REAL_NIGHT = "mc-launcher as Lambda functions, mc-broker, Chromium, Minecraft clients (minecraft-protocol)"
+REAL_NIGHT = (
+    "deploy.sh and its stack, mc-launcher as Lambda functions, mc-broker, Chromium, Minecraft clients "
+    "(minecraft-protocol)"
+)

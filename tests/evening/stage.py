@@ -15,9 +15,7 @@ from deployment import Deployment
 from efs import GAME, MINECRAFT_USER, Efs
 from friend import Friend
 from front import Front
-from internet import (
-    DISCORD, DISCORD_ADDRESS, MAIL, MAIL_ADDRESS, PAGE_ADDRESS, PLAY, SESSIONS_ADDRESS, Internet,
-)
+from internet import DISCORD, DISCORD_ADDRESS, MAIL, MAIL_ADDRESS, PAGE_ADDRESS, SESSIONS_ADDRESS, Internet
 from power import Instance
 from promises import Promises
 from stand_ins import WEBHOOK, Discord, Mail, Sessions, tls
@@ -59,7 +57,7 @@ class Stage:
 
     # Before the evening.
 
-    def set_up(self, launcher_settings, agent_settings, hold_minutes):
+    def set_up(self, deploy_settings, agent_settings, hold_minutes):
         self.internet.build()
         network.start_dhcp(self.crew, self.sockets)
         network.command("ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", self.sockets / "key")
@@ -67,10 +65,13 @@ class Stage:
         self.discord, self.mail = Discord(DISCORD_ADDRESS, own), Mail(MAIL_ADDRESS, own)
         self.sessions = Sessions(SESSIONS_ADDRESS, own)
         self.start_aws()
-        self.deployment = Deployment(
-            self.account, GAME, self.launcher, {"MC_ADDRESS": PLAY} | launcher_settings, TELL, ["sam", "alex"],
-        )
-        self.deployment.make()
+        self.deployment = Deployment(self.account, GAME, self.launcher, deploy_settings, TELL, self.sockets)
+        began = time.monotonic()
+        for line in self.deployment.make().splitlines():
+            self.screen.line("deploy", line)
+        self.screen.line("deploy", f"deploy.sh and a first stop took {time.monotonic() - began:.0f} s")
+        for messages in (self.discord.messages, self.mail.messages):
+            messages.clear()
         host = self.deployment.page_host
         self.internet.add(host, PAGE_ADDRESS)
         Front(self.account.endpoint.removeprefix("http://"), host, (PAGE_ADDRESS, 443), own)
