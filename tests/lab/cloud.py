@@ -12,7 +12,8 @@ lifecycle; API reference, StartInstances, StopInstances):
     a start is `pending` and a stop is `stopping` for some seconds, and a start in between is refused
     every start has its LaunchTime, and a stop says when and by whom it was
     a dry run of either does nothing
-    and every machine has the public address --address
+    every machine has the public address --address
+    and is as its launch template says (launch_template.py)
 
 --switched-on: a machine is `stopping` for as long as a file with its id is in this folder, which whoever runs a real one keeps.
 --calls: every call that starts, stops, launches or terminates a machine is appended to this file, as a line of JSON:
@@ -31,6 +32,9 @@ import time
 from pathlib import Path
 from urllib.parse import parse_qsl
 from urllib.request import ProxyHandler, build_opener
+
+sys.dont_write_bytecode = True  # nothing generated among the sources
+import launch_template  # noqa: E402
 
 PENDING_SECONDS = 3
 STOPPING_SECONDS = 4
@@ -105,7 +109,7 @@ def slow_ec2(ec2, address, switched_on):
         return describe(machine).replace("<placement>", extra + "<placement>", 1)
 
     def run_here(p):
-        answer = run(p)
+        answer = run(launch_template.filled(ec2, p))
         for machine in ec2._instances.values():
             machine["PublicIpAddress"] = address
         return answer
