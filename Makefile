@@ -20,9 +20,9 @@ ARCHITECTURE := $(patsubst aarch64,arm64,$(or $(firstword $(subst -, ,$(TARGET))
 
 VERSION := $(shell sed -n 's/^version = "\(.*\)"/\1/p' Cargo.toml | head -n 1)
 
-.PHONY: bench bench-size demo start-demo test fuzz lint deny docs screens pictures instructions build release launcher packages \
-	arm64-test image image-test install clean \
-	setup-arm64 setup-bench setup-build setup-cloud setup-image-test setup-lab setup-machine setup-manual setup-packages
+.PHONY: bench bench-size demo start-demo deploy undeploy test fuzz lint deny docs screens pictures instructions build release launcher \
+	packages arm64-test image image-test install clean \
+	setup-arm64 setup-bench setup-build setup-cloud setup-image-test setup-lab setup-machine setup-manual setup-packages setup-stack
 
 # $(call cargo_tool,NAME,VERSION): builds a tool of cargo's unless that version is here.
 define cargo_tool
@@ -39,8 +39,21 @@ start-demo: setup-lab setup-cloud build
 	cargo build --locked -p mc-launcher
 	target/lab/venv/bin/python tests/lab/start_demo.py target/debug/mc-launcher target/debug/mc-idle
 
+# The variables of the command line, each quoted for the shell.
+overrides = $(foreach name,$(sort $(foreach word,$(MAKEOVERRIDES),$(firstword $(subst =, ,$(word))))),$(if \
+	$(filter command,$(firstword $(origin $(name)))),'$(name)=$(subst ','\'',$($(name)))'))
+
+# Deploys a server: stack, launcher, keys, instance. make deploy SERVER=survival [Mode=launch Email=me@example.org ...]; see
+# docs/deploy.md. Needs the AWS CLI 2; builds what it uploads, unless Zip=FILE and Package=FILE name files of a release.
+deploy:
+	@deploy/deploy.sh $(overrides)
+
+# Takes it down again, and says what stays: make undeploy SERVER=survival
+undeploy:
+	@deploy/undeploy.sh $(overrides)
+
 # All tests. As root also those that need root: network namespaces, a real systemd, a real NFS.
-test: setup-lab setup-manual setup-machine
+test: setup-lab setup-manual setup-machine setup-stack
 	cargo test --locked --workspace
 
 # The golden image under QEMU, with a real NFS server as EFS and real players; ONLY="evening reboot" for some of its scenarios.
@@ -182,6 +195,10 @@ setup-machine:
 	@if [ "$$(id -u)" = 0 ] && grep -qx ID=debian /etc/os-release; then tests/machine/setup.sh && tests/packer/setup.sh; \
 	 else echo "not root on Debian: the tests in machines of their own will be skipped"; fi
 	@if [ "$$(id -u)" = 0 ] && grep -qx ID=debian /etc/os-release; then $(MAKE) --no-print-directory setup-packages; fi
+
+# An emulated AWS, its command line, and what judges the stack's template.
+setup-stack:
+	tests/lab/setup.sh stack
 
 setup-packages:
 	$(call cargo_tool,cargo-deb,$(DEB_VERSION))

@@ -7,6 +7,7 @@
 #                              launcher's page are tried with, and valgrind
 #   tests/lab/setup.sh bench   as build and, as root with apt-get, what `make bench` measures with and against
 #   tests/lab/setup.sh cloud   target/lab/ministack, an emulator of AWS that runs Lambda functions; needs what `lab` installs
+#   tests/lab/setup.sh stack   the same, target/lab/stack with what judges deploy/stack.yaml and, with apt-get, the AWS CLI 2
 #   tests/lab/setup.sh         all: the above, python3 + venv, node >= 18 + npm, faketime,
 #   tests/lab/setup.sh lab     then target/lab/venv and target/lab/node_modules from the pinned lists beside this file, and
 #                              on Debian target/lab/haproxy from its package
@@ -49,6 +50,7 @@ step() {
 
 has() { command -v "$1" >/dev/null 2>&1; }
 has_node() { has npm && [[ $(node -p 'parseInt(process.versions.node)' 2>/dev/null || echo 0) -ge 18 ]]; }
+has_aws_cli() { [[ $(aws --version 2>/dev/null) == aws-cli/2.* || $(/usr/bin/aws --version 2>/dev/null) == aws-cli/2.* ]]; }
 has_venv() { python3 -c 'import ensurepip, venv, sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null; }
 
 missing_packages() {
@@ -71,6 +73,10 @@ missing_packages() {
         has netstat || echo net-tools
         has strace || echo strace
         has valgrind || echo valgrind
+    fi
+    if [[ $part == stack ]]; then
+        has_aws_cli || echo awscli # Debian's is version 2
+        has shellcheck || echo shellcheck
     fi
     [[ $part == lab ]] || return 0
     has_venv || echo python3 python3-venv
@@ -176,7 +182,10 @@ make_sleeping() {
         npm ci --prefix "$sleeping" --ignore-scripts --no-audit --no-fund --loglevel=error
 }
 
-case $part in build | fuzz | manual | bench | cloud | lab) ;; *) die "usage: setup.sh [build|fuzz|manual|bench|cloud|lab]" ;; esac
+case $part in
+build | fuzz | manual | bench | cloud | stack | lab) ;;
+*) die "usage: setup.sh [build|fuzz|manual|bench|cloud|stack|lab]" ;;
+esac
 system_packages
 if [[ $part == lab ]]; then
     mkdir -p "$lab"
@@ -187,10 +196,14 @@ if [[ $part == lab ]]; then
         (step "fetching HAProxy (Debian's package)" make_haproxy) || say "the lab goes on without HAProxy"
     fi
 fi
-if [[ $part == cloud ]]; then
+if [[ $part == cloud || $part == stack ]]; then
     mkdir -p "$lab"
     make_once "$lab/ministack/.stamp" "$here/ministack.txt" -- \
         make_venv ministack ministack.txt "an emulator of AWS that runs Lambda functions"
+fi
+if [[ $part == stack ]]; then
+    make_once "$lab/stack/.stamp" "$here/stack.txt" -- \
+        make_venv stack stack.txt "what judges a template of CloudFormation (400 MB in target/lab/stack)"
 fi
 if [[ $part == manual ]] && ((EUID == 0)) && has apt-get && ! has promtool && [[ ! -x $manual/promtool ]]; then
     step "fetching promtool (Debian's package prometheus)" make_promtool

@@ -20,6 +20,7 @@ mod launcher;
 mod never_two;
 mod policies;
 mod security;
+mod stack;
 mod stand_in;
 mod start;
 mod telling;
