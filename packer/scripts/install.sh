@@ -24,8 +24,11 @@ amzn)
     if curl -sf -m 2 -o /dev/null http://169.254.169.254/latest/meta-data/; then
         die "instance metadata answers without a token (IMDSv1): build with metadata_options.http_tokens = \"required\""
     fi
-    say "amazon-efs-utils, Corretto 21 and ${package##*/}"
-    dnf -q -y install amazon-efs-utils java-21-amazon-corretto-headless "$package"
+    # Minecraft 26.1 and later need Java 25, which older releases of Amazon Linux do not have; 1.20.5 to 1.21 need 21.
+    java="java-25-amazon-corretto-headless"
+    dnf -q list "$java" >/dev/null 2>&1 || java="java-21-amazon-corretto-headless"
+    say "amazon-efs-utils, $java and ${package##*/}"
+    dnf -q -y install amazon-efs-utils "$java" "$package"
     ;;
 debian)
     [[ $package == *.deb ]] || die "Debian takes a .deb, not $package"
