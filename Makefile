@@ -20,7 +20,7 @@ ARCHITECTURE := $(patsubst aarch64,arm64,$(or $(firstword $(subst -, ,$(TARGET))
 
 VERSION := $(shell sed -n 's/^version = "\(.*\)"/\1/p' Cargo.toml | head -n 1)
 
-.PHONY: bench bench-size demo start-demo deploy undeploy test fuzz lint deny docs screens pictures instructions build release launcher \
+.PHONY: bench bench-size demo start-demo deploy first-deploy undeploy test fuzz lint deny docs screens pictures instructions build release launcher \
 	packages arm64-test image image-test install clean \
 	setup-arm64 setup-bench setup-build setup-cloud setup-image-test setup-lab setup-machine setup-manual setup-packages setup-stack
 
@@ -47,6 +47,10 @@ overrides = $(foreach name,$(sort $(foreach word,$(MAKEOVERRIDES),$(firstword $(
 # docs/deploy.md. Needs the AWS CLI 2; builds what it uploads, unless Zip=FILE and Package=FILE name files of a release.
 deploy:
 	@deploy/deploy.sh $(overrides)
+
+# Regenerates docs/first-deploy.md: the way of somebody new, in a fresh clone, beside an emulated AWS. Twenty minutes.
+first-deploy: setup-lab setup-stack
+	target/lab/venv/bin/python tests/deploy/first_deploy.py docs/first-deploy.md
 
 # Takes it down again, and says what stays: make undeploy SERVER=survival
 undeploy:
@@ -90,6 +94,7 @@ lint: setup-build
 	cargo fmt --all --check
 	cargo clippy --locked --workspace --all-targets -- -D warnings
 	RUSTDOCFLAGS="-D warnings" cargo doc --locked --workspace --no-deps
+	python3 tests/deploy/costs.py --check
 	$(MAKE) deny
 
 # Licences, sources and bans always; known vulnerabilities where the advisory database can be reached (DENY_ADVISORIES=1).
@@ -98,9 +103,10 @@ deny:
 	cargo deny --locked check $(if $(DENY_ADVISORIES),,bans licenses sources)
 
 # Man pages, completions, the shipped configurations and the tables of keys in docs/configuration.md and
-# docs/broker-configuration.md, from the programs' own definitions.
+# docs/broker-configuration.md, from the programs' own definitions; the tables of docs/costs.md, from deploy/prices.tsv.
 docs: setup-build
 	cargo run --quiet --locked -p mc-idle-tools --bin docs
+	python3 tests/deploy/costs.py
 
 build: setup-build
 	cargo build --locked
