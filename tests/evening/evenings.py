@@ -278,6 +278,7 @@ def dead(stage):
 def scanner_night(stage):
     """Scanners, bots, previews and strangers, at the page and at the broker: nothing is started, nothing is paid."""
     stage.timeline.mark("night")
+    stage.promises.nobody_starts = True
     with stage.open_browser() as owner:
         owner.open(stage.deployment.invitation)
         noted = COST.search(owner.wait_for(START, SOON)).group(1)  # the deployment has launched the instance once
@@ -307,6 +308,7 @@ def scanner_night(stage):
     expect(month and month.group(1) == noted, f"the month had cost {noted}, and now {month and month.group(1)}")
     stage.say("in the morning: asleep, no call about an instance, nobody was told anything, it has cost nothing more")
     # Else everything above would be so as well if nothing could start the server at all.
+    stage.promises.nobody_starts = False
     sam = stage.friend("sam")
     sam.join(PLAY)
     stage.until("a friend's join starts the server", SOON, lambda: stage.promises.calls("StartInstances"))

@@ -45,6 +45,7 @@ class Promises:
         self.stage, self.file = stage, calls
         self.before = len(self.read())
         self.shown = 0
+        self.nobody_starts = False  # while nobody may start anything
 
     def read(self):
         lines = self.file.read_text().splitlines() if self.file.exists() else []
@@ -69,6 +70,7 @@ class Promises:
                 expect(instance.state == "running", f"the instance is {instance.state} while {friend.name} plays")
 
     def check_call(self, call):
+        expect(not self.nobody_starts, f"nothing should have been started, and there was {call}")
         expect(call.action in ("StartInstances", "StopInstances"), f"somebody has called {call}")
         expect(call.instances == [self.stage.instance.instance_id], f"a call about more than the own instance: {call}")
         if call.action != "StopInstances":
