@@ -240,6 +240,8 @@ def of_tags(_, stack):
         tags = each["Properties"].get("Tags") or each["Properties"].get("FileSystemTags") or []
         if each["Type"] in TAGGED | {"AWS::EFS::FileSystem"}:
             expect(wanted in tags, f"{name} does not carry the tag mc-idle:server")
+    (own,) = stack.properties("LaunchTemplate")["TagSpecifications"]
+    expect(wanted in own["Tags"], "the launch template does not carry the tag mc-idle:server")
     specs = stack.properties("LaunchTemplate")["LaunchTemplateData"]["TagSpecifications"]
     tagged = {spec["ResourceType"] for spec in specs if wanted in spec["Tags"]}
     expect(tagged == {"instance", "volume"}, f"what is launched carries no tag mc-idle:server: {tagged}")
