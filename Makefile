@@ -11,6 +11,7 @@ SECONDS_EACH ?= 60
 # Of the packages: release, or dev for the binary that the tests use; and another Rust target than this machine's.
 PROFILE ?= release
 TARGET ?=
+PROGRAMS ?= mc-idle mc-broker
 # The .deb that the image is made with.
 PACKAGE ?=
 
@@ -127,23 +128,31 @@ launcher: setup-build
 		target/$(if $(TARGET),$(TARGET)/)release/mc-launcher target/launcher/mc-launcher-$(ARCHITECTURE).zip
 	@ls -l target/launcher/mc-launcher-$(ARCHITECTURE).zip
 
-# A .deb and an .rpm of the agent, and of the broker, in target/packages. For arm64 with TARGET=aarch64-unknown-linux-gnu.
+# A .deb and an .rpm of the agent, and of the broker, in target/packages; PROGRAMS=mc-idle for those of one. For arm64 with
+# TARGET=aarch64-unknown-linux-gnu.
 packages: setup-build setup-packages
 ifeq ($(PROFILE),dev)
 	@# As `make test` builds them, with the features of the tests' dependencies: after a test run nothing is left to build.
 	$(CARGO) test --no-run --workspace --locked $(if $(TARGET),--target $(TARGET))
 else
 	@# One by one: together, each would have the features that only the other needs.
-	$(CARGO) build --profile $(PROFILE) --locked -p mc-idle $(if $(TARGET),--target $(TARGET))
-	$(CARGO) build --profile $(PROFILE) --locked -p mc-broker $(if $(TARGET),--target $(TARGET))
+	$(foreach program,$(PROGRAMS),$(call build_program,$(program)))
 endif
-	$(call pack,mc-idle)
-	$(call pack,mc-broker)
+	$(foreach program,$(PROGRAMS),$(call pack,$(program)))
 	@ls target/packages/*
 
+# $(call build_program,PROGRAM)
+define build_program
+	$(CARGO) build --profile $(PROFILE) --locked -p $(1) $(if $(TARGET),--target $(TARGET))
+
+endef
+
 # $(call pack,PROGRAM): its packages, from the binary in the folder of the profile.
-pack = $(if $(filter dev,$(PROFILE)),FAST=1) systemd/packaging/build.sh $(1) \
+define pack
+	$(if $(filter dev,$(PROFILE)),FAST=1) systemd/packaging/build.sh $(1) \
 	target/$(if $(TARGET),$(TARGET)/)$(PROFILE:dev=debug)/$(1) target/packages $(TARGET)
+
+endef
 
 # What has been built before, by `make release` or `make packages`, so that root does not have to build.
 install:

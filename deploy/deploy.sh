@@ -154,7 +154,7 @@ if [ -z "$(setting ImageId)" ] || [ -z "$bundle_key" ]; then
         version=$(sed -n 's/^version = "\(.*\)"/\1/p' "$project/Cargo.toml" | head -n 1)
         Package=$project/target/packages/mc-idle-$version-1.$processor.rpm
         say "building mc-idle's package for $architecture"
-        make -C "$project" packages TARGET="$(target_of "$architecture")" >&2
+        make -C "$project" packages PROGRAMS=mc-idle TARGET="$(target_of "$architecture")" >&2
     fi
     if [ -z "$Package" ]; then
         bundle_key=$server/none # the golden image has it all
