@@ -72,14 +72,16 @@ impl Usage {
                 self.begin(launch_time);
             }
             if let Some(last) = self.last.as_mut().filter(|last| last.started == launch_time) {
+                // What it says is of this stop, unless it was given before the start.
+                let stopped_at = instance.stopped_at.filter(|time| *time >= last.started);
                 match instance.state {
                     InstanceState::Pending | InstanceState::Running => {
                         (last.until, last.over) = (now.max(last.until), false);
                     }
-                    InstanceState::Stopping | InstanceState::ShuttingDown => {}
+                    InstanceState::Stopping | InstanceState::ShuttingDown => {
+                        last.until = stopped_at.unwrap_or(now.max(last.until));
+                    }
                     InstanceState::Stopped | InstanceState::Terminated => {
-                        // What it says is of this stop, unless it was given before the start.
-                        let stopped_at = instance.stopped_at.filter(|time| *time >= last.started);
                         (last.until, last.over) = (stopped_at.unwrap_or(last.until), true);
                     }
                 }
@@ -172,6 +174,21 @@ pub(crate) mod tests {
             usage.see(&[instance(at(started), InstanceState::Stopped, Some(stopped))], stopped);
         }
         usage
+    }
+
+    #[test]
+    fn what_is_going_down_has_run_until_now() {
+        let mut usage = Usage::default();
+        let started = at("2026-11-30T20:00:00Z");
+        // Nobody has looked since the start.
+        usage.see(&[instance(started, InstanceState::Pending, None)], started);
+        let now = at("2026-11-30T23:00:00Z");
+        let mut told = usage.clone();
+        usage.see(&[instance(started, InstanceState::Stopping, None)], now);
+        assert_eq!(usage.ran_this_month(now), Duration::from_hours(3));
+        let asked = at("2026-11-30T22:59:00Z");
+        told.see(&[instance(started, InstanceState::ShuttingDown, Some(asked))], now);
+        assert_eq!(told.ran_this_month(now), Duration::from_mins(179));
     }
 
     #[test]
