@@ -83,4 +83,8 @@ $program ($PACKAGE_VERSION-1) unstable; urgency=medium
 END
 
 CARGO_TARGET_DIR=$stage cargo deb "${deb[@]}"
+# cargo generate-rpm gives SOURCE_DATE_EPOCH to what is newer than that, and leaves older times: so from fresh copies.
+mkdir "$stage/sources"
+cp --recursive --parents Cargo.toml broker/Cargo.toml CHANGELOG.md LICENSE-* systemd docs/man docs/completions "$stage/sources"
+cd "$stage/sources"
 cargo generate-rpm "${rpm[@]}"
