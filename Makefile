@@ -66,12 +66,12 @@ test: setup-lab setup-manual setup-machine setup-stack
 image-test: setup-lab setup-image-test image
 	target/lab/venv/bin/python tests/image/run.py target/image/mc-idle.qcow2 $(ONLY)
 
-# Builds the packages and the launcher for arm64 and tries them, on x86_64 under QEMU's user mode emulation: the unit tests,
-# each program, the packages' metadata. ONLY="programs packages" for some of it. On Debian 12.
-arm64-test: setup-lab
+# Builds packages and launcher for arm64 and tries them, on x86_64 under QEMU's user mode emulation. ONLY="check agent" for
+# some of its parts. On Debian 12.
+arm64-test: setup-lab setup-cloud
 	tests/arm64/setup.sh test
 	$(MAKE) packages launcher TARGET=aarch64-unknown-linux-gnu
-	target/lab/venv/bin/python tests/arm64/run.py $(ONLY)
+	tests/arm64/emulated.sh target/lab/venv/bin/python tests/arm64/run.py $(ONLY)
 
 # Fuzzes each parser for SECONDS_EACH. Needs a nightly toolchain; without one it says so and does nothing.
 fuzz:

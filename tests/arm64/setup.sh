@@ -107,7 +107,7 @@ grep -qx ID=debian /etc/os-release && command -v apt-get >/dev/null && debian=1
 wanted=()
 [[ $host == "$target" ]] || wanted+=(gcc-aarch64-linux-gnu libc6-dev-arm64-cross)
 if [[ $part == test ]]; then
-    wanted+=(binutils file rpm)
+    wanted+=(binutils cpio file rpm)
     [[ $host == "$target" ]] || wanted+=(qemu-user)
 fi
 if [[ -n $debian ]]; then
