@@ -48,6 +48,8 @@ class Report:
                 self.say("not run", name, str(missing))
         except Failure as failure:
             self.say("FAILED", name, str(failure))
+        except Exception as error:  # a broken file must not keep the others from being looked at
+            self.say("FAILED", name, f"cannot be looked at: {type(error).__name__}: {error}")
         else:
             self.say("ok", name, "; ".join(said))
 
