@@ -31,8 +31,24 @@ need_server() {
     prefix=/mc-idle/$server
 }
 
-# Whether the stack is there, in whatever state.
-has_stack() { aws cloudformation describe-stacks --stack-name "$stack" >/dev/null 2>&1; }
+# The state of the stack, such as CREATE_COMPLETE; empty if there is none.
+stack_state() {
+    local answer
+    if answer=$(aws cloudformation describe-stacks --stack-name "$stack" --query 'Stacks[0].StackStatus' --output text 2>&1); then
+        [ "$answer" = DELETE_COMPLETE ] || printf '%s' "$answer"
+    else
+        case $answer in
+        *"does not exist"*) ;;
+        *) die "cannot see whether the stack $stack is there: $answer" ;;
+        esac
+    fi
+}
+
+delete_stack() {
+    aws cloudformation delete-stack --stack-name "$stack"
+    aws cloudformation wait stack-delete-complete --stack-name "$stack" ||
+        die "the stack $stack is not gone: aws cloudformation describe-stack-events --stack-name $stack says why"
+}
 
 # stack_list WHAT NAME VALUE: what the stack has, a line each: the name, a tab, the value.
 stack_list() {

@@ -54,12 +54,19 @@ need_aws
 need_server
 
 before="" # the parameters of the stack as it is
-if has_stack; then
+state=$(stack_state)
+case $state in
+"" | REVIEW_IN_PROGRESS) say "the stack $stack is new, in $account, $region" ;;
+ROLLBACK_COMPLETE | ROLLBACK_FAILED)
+    say "the stack $stack was never finished: what is left of it goes first"
+    delete_stack
+    ;;
+*_IN_PROGRESS) die "the stack $stack is $state: somebody is changing it right now" ;;
+*)
     before=$(stack_list Parameters ParameterKey ParameterValue)
     say "the stack $stack is there, and is updated"
-else
-    say "the stack $stack is new, in $account, $region"
-fi
+    ;;
+esac
 
 # setting NAME: what it will be: as asked for, else as before, else the template's default.
 setting() {
@@ -255,6 +262,6 @@ $living" ;;
     esac
 fi
 
-# shellcheck source=summary.sh
+# shellcheck source-path=SCRIPTDIR source=summary.sh
 . "$here/summary.sh"
 summary

@@ -24,7 +24,8 @@ need_aws
 need_server
 
 file_system="" disk_stays=false disk_gib=0
-if has_stack; then
+state=$(stack_state)
+if [ -n "$state" ]; then
     outputs=$(stack_list Outputs OutputKey OutputValue)
     parameters=$(stack_list Parameters ParameterKey ParameterValue)
     file_system=$(field FileSystem "$outputs")
@@ -62,11 +63,9 @@ if [ ${#ids[@]} != 0 ]; then
     aws ec2 wait instance-terminated --instance-ids "${ids[@]}"
 fi
 
-if has_stack; then
+if [ -n "$state" ]; then
     say "deleting the stack: some minutes"
-    aws cloudformation delete-stack --stack-name "$stack"
-    aws cloudformation wait stack-delete-complete --stack-name "$stack" ||
-        die "the stack $stack is not gone: aws cloudformation describe-stack-events --stack-name $stack says why"
+    delete_stack
 fi
 
 # The highest launch/N stays: without it, a later stack could launch a second instance for a start that is still under way.
