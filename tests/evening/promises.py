@@ -2,14 +2,18 @@
 
     Nobody who plays is cut off: while a friend's client is in the game the instance runs, and nobody asks for a stop.
     There are never two servers.
+    The page never says that the month has cost less than the evening.
     The broker, once it has handed somebody over, carries none of his game.
 """
 
 import json
+import re
 
 import network
 from demo import Failure, expect
+from instance import OFF_SECONDS
 from internet import BROKER, FRIENDS
+from start_demo import PRICE_PER_HOUR
 
 # Packets of friends that reach the broker.
 COUNTER = f"""\
@@ -21,6 +25,9 @@ table inet watch {{
     }}
 }}
 """
+COST = re.compile(r"(This evening|This month)\n\$(\d+\.\d\d)")
+# The evening is counted until the machine is off, and the month's hours until the stop was asked for.
+SHUTDOWN_USD = PRICE_PER_HOUR * OFF_SECONDS / 3600
 AGENT_KEY = "ASIALAB"  # how the credentials that instance metadata gives begin
 
 
@@ -79,6 +86,13 @@ class Promises:
             since = friend.saw("in game")
             if since and since <= call.at and (friend.left_at is None or call.at < friend.left_at):
                 raise Failure(f"{call} while {friend.name} plays, since {call.at - since:.0f} s")
+
+    @staticmethod
+    def check_page(shown):
+        cost = {what: float(usd) for what, usd in COST.findall(shown)}
+        if len(cost) == 2:
+            cheaper = cost["This month"] < cost["This evening"] - SHUTDOWN_USD
+            expect(not cheaper, f"the page says that the month has cost less than the evening:\n{shown}")
 
     # The way that the game's bytes take.
 

@@ -58,6 +58,8 @@ class Stage:
     # Before the evening.
 
     def set_up(self, deploy_settings, agent_settings, hold_minutes):
+        for name in ("SSL_CERT_FILE", "SSL_CERT_DIR"):  # the certificates that are believed are those of this machine
+            self.crew.environment.pop(name, None)
         self.internet.build()
         network.start_dhcp(self.crew, self.sockets)
         network.command("ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", self.sockets / "key")
@@ -166,7 +168,9 @@ class Stage:
             if page and page != self.page:
                 self.page = page
                 self.timeline.mark(f"page {page}")
-                self.screen.line("page", " / ".join(self.browser.text().splitlines()))
+                shown = self.browser.text()
+                self.screen.line("page", " / ".join(shown.splitlines()))
+                self.promises.check_page(shown)
 
     def wait(self, seconds, until=lambda: None, shown=None):
         """Waits until `until` has a value, which is returned, or the seconds are over (None); looks at everything."""
