@@ -71,7 +71,7 @@ image-test: setup-lab setup-image-test image
 arm64-test: setup-lab setup-cloud
 	tests/arm64/setup.sh test
 	$(MAKE) packages launcher TARGET=aarch64-unknown-linux-gnu
-	tests/arm64/emulated.sh target/lab/venv/bin/python tests/arm64/run.py $(ONLY)
+	target/lab/venv/bin/python tests/arm64/run.py $(ONLY)
 
 # Fuzzes each parser for SECONDS_EACH. Needs a nightly toolchain; without one it says so and does nothing.
 fuzz:

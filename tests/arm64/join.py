@@ -16,6 +16,7 @@ sys.path.insert(0, str(LAB))
 from account import Account  # noqa: E402
 from mcstatus import JavaServer  # noqa: E402
 
+EMULATED = Path(__file__).resolve().parent / "emulated.sh"
 TARGET_LAB = LAB.parent.parent / "target/lab"
 REGION = "eu-west-1"
 KEY = "broker-key-0123456789"
@@ -147,13 +148,13 @@ def show(report, launcher, broker, folder):
         key_file, config = folder / "broker-key", folder / "broker.toml"
         key_file.touch(mode=0o600)
         key_file.write_text(KEY)
-        with Program("mc-launcher", launcher, "serve", "--listen", "127.0.0.1:0", environment=settings) as page:
+        with Program("mc-launcher", EMULATED, launcher, "serve", "--listen", "127.0.0.1:0", environment=settings) as page:
             url = page.wait_for(r"listens on (http://127.0.0.1:\d+)")[1]
             config.write_text(
                 f'listen = ["127.0.0.1:0"]\nlauncher.url = "{url}"\nlauncher.key_file = "{key_file}"\n'
                 f'auth_url = "http://127.0.0.1:{sessions.server_address[1]}"\n'
             )
-            with Program("mc-broker", broker, "run", "--config", config) as listening:
+            with Program("mc-broker", EMULATED, broker, "run", "--config", config) as listening:
                 joins(report, int(listening.wait_for(r"listens at 127.0.0.1:(\d+)")[1]), port, sessions, account, instance_id)
     sessions.shutdown()
 
