@@ -12,8 +12,9 @@ SECONDS_EACH ?= 60
 PROFILE ?= release
 TARGET ?=
 PROGRAMS ?= mc-idle mc-broker
-# The .deb that the image is made with.
+# The .deb that the image is made with, and an image that is there already.
 PACKAGE ?=
+IMAGE ?=
 
 # arm64 can be built on x86_64, with more than cargo alone; elsewhere TARGET is what rustup has a std for.
 CARGO := $(if $(filter aarch64-unknown-linux-gnu,$(TARGET)),tests/arm64/cargo.sh,cargo)
@@ -21,8 +22,8 @@ ARCHITECTURE := $(patsubst aarch64,arm64,$(or $(firstword $(subst -, ,$(TARGET))
 
 VERSION := $(shell sed -n 's/^version = "\(.*\)"/\1/p' Cargo.toml | head -n 1)
 
-.PHONY: bench bench-size demo start-demo deploy first-deploy undeploy test fuzz lint deny docs screens pictures instructions build release launcher \
-	packages arm64-test image image-test install clean \
+.PHONY: bench bench-size demo start-demo evening deploy first-deploy undeploy test fuzz lint deny docs screens pictures instructions build release \
+	launcher packages arm64-test image image-test install clean \
 	setup-arm64 setup-bench setup-build setup-cloud setup-image-test setup-lab setup-machine setup-manual setup-packages setup-stack
 
 # $(call cargo_tool,NAME,VERSION): builds a tool of cargo's unless that version is here.
@@ -72,6 +73,18 @@ arm64-test: setup-lab setup-cloud
 	tests/arm64/setup.sh test
 	$(MAKE) packages launcher TARGET=aarch64-unknown-linux-gnu
 	target/lab/venv/bin/python tests/arm64/run.py $(ONLY)
+
+# The whole system live, from a press of the page's button to asleep again; ONLY="evening dead scanners" for more evenings.
+# IMAGE=FILE takes an image that is there. As root on Debian 12.
+evening: setup-lab setup-stack setup-manual setup-image-test $(if $(IMAGE),,image)
+ifeq ($(PROFILE),dev)
+	$(if $(IMAGE),cargo test --no-run --workspace --locked)
+else
+	cargo build --profile $(PROFILE) --locked -p mc-launcher
+	cargo build --profile $(PROFILE) --locked -p mc-broker
+endif
+	target/lab/venv/bin/python tests/evening/run.py target/$(PROFILE:dev=debug)/mc-launcher \
+		target/$(PROFILE:dev=debug)/mc-broker $(or $(IMAGE),target/image/mc-idle.qcow2) $(ONLY)
 
 # Fuzzes each parser for SECONDS_EACH. Needs a nightly toolchain; without one it says so and does nothing.
 fuzz:

@@ -39,8 +39,7 @@ DEAD_MAN = {
 
 SHORTENED = [
     f"mc-idle: the idle window is {IDLE_SECONDS} s (15 min), a connection is a player after {YOUNG_SECONDS} s (70), "
-    f"samples every {SAMPLE_SECONDS} s (10), the server is asked every {ASK_SECONDS} s (60), a heartbeat comes every "
-    f"{HEARTBEAT_SECONDS} s (60)",
+    f"the server is asked every {ASK_SECONDS} s (60), a heartbeat comes every {HEARTBEAT_SECONDS} s (60)",
     "mc-launcher: the schedule wakes the warden every minute (5)",
     f"an hour costs ${PRICE_PER_HOUR}, more than such a machine does, so that minutes come to something",
 ]

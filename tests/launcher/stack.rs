@@ -41,6 +41,6 @@ fn tools_of_others_have_nothing_against_the_template() {
 fn a_stack_lives_in_an_emulated_account() {
     let python = python("venv");
     let there = python.exists() && checkout().join("target/lab/ministack/bin/python").exists();
-    skip_unless!(there && crate::browser::installed(), TOOLS);
+    skip_unless!(there && crate::webdriver::installed(), TOOLS);
     run(&python, "emulated.py", &[&support::program("mc-launcher")]);
 }
