@@ -22,9 +22,9 @@ ARCHITECTURE := $(patsubst aarch64,arm64,$(or $(firstword $(subst -, ,$(TARGET))
 
 VERSION := $(shell sed -n 's/^version = "\(.*\)"/\1/p' Cargo.toml | head -n 1)
 
-.PHONY: bench bench-size demo start-demo evening deploy first-deploy undeploy test fuzz lint deny docs screens pictures instructions build release \
-	launcher packages arm64-test image image-test install clean \
-	setup-arm64 setup-bench setup-build setup-cloud setup-image-test setup-lab setup-machine setup-manual setup-packages setup-stack
+.PHONY: bench bench-size demo start-demo evening deploy first-deploy undeploy test release-check first-stop fuzz lint deny docs screens pictures \
+	instructions build release launcher packages arm64-test image image-test install clean \
+	setup-arm64 setup-bench setup-build setup-cloud setup-image-test setup-lab setup-machine setup-manual setup-packages setup-release setup-stack
 
 # $(call cargo_tool,NAME,VERSION): builds a tool of cargo's unless that version is here.
 define cargo_tool
@@ -85,6 +85,22 @@ else
 endif
 	target/lab/venv/bin/python tests/evening/run.py target/$(PROFILE:dev=debug)/mc-launcher \
 		target/$(PROFILE:dev=debug)/mc-broker $(or $(IMAGE),target/image/mc-idle.qcow2) $(ONLY)
+
+# Of a release: the architectures, as Debian calls them, and a folder with its files instead of building them.
+ARCHITECTURES ?=
+ARTEFACTS ?=
+RELEASE_FILES = $(or $(ARTEFACTS),target/release-check/files)
+
+# A release, built and checked as far as that can be done without the forge: docs/releasing.md. As root on Debian.
+# ARCHITECTURES="amd64 arm64" for both, ARTEFACTS=folder for the files of one that is there already.
+release-check: setup-release
+	$(if $(ARTEFACTS),,tests/release/build.sh $(RELEASE_FILES) $(ARCHITECTURES))
+	tests/release/check.py all $(RELEASE_FILES) $(ARCHITECTURES)
+
+# Regenerates docs/first-stop.md: the way of somebody new, from a release's package to the first stop. As root on Debian 12.
+first-stop: setup-lab setup-machine setup-release
+	$(if $(ARTEFACTS),,tests/release/build.sh $(RELEASE_FILES) $(ARCHITECTURES))
+	target/lab/venv/bin/python tests/release/first_stop.py $(RELEASE_FILES) docs/first-stop.md
 
 # Fuzzes each parser for SECONDS_EACH. Needs a nightly toolchain; without one it says so and does nothing.
 fuzz:
@@ -227,6 +243,9 @@ setup-machine:
 # An emulated AWS, its command line, and what judges the stack's template.
 setup-stack:
 	tests/lab/setup.sh stack
+
+setup-release:
+	tests/release/setup.sh
 
 setup-packages:
 	$(call cargo_tool,cargo-deb,$(DEB_VERSION))
