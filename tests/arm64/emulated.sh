@@ -3,7 +3,7 @@
 # emulation is registered with the kernel (binfmt_misc) in namespaces of the command's own: nothing of the machine is changed.
 # Usage: tests/arm64/emulated.sh COMMAND...
 #
-# Needs Linux 6.7. An older kernel has one register for the whole machine: Debian's package qemu-user-binfmt enters QEMU there.
+# Needs Linux 6.7. An older kernel has one register for the whole machine: Debian's qemu-user-binfmt enters QEMU there.
 set -euo pipefail
 
 here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)

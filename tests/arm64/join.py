@@ -59,7 +59,7 @@ class Program:
                         return match
                 seen = len(self.lines)
                 if not self.more.wait(max(0, end - time.monotonic())) and time.monotonic() >= end:
-                    raise RuntimeError(f"{self.name} did not say {pattern!r} in {PATIENCE_SECONDS} s: {self.lines[-12:]}")
+                    raise RuntimeError(f"{self.name} said no {pattern!r} in {PATIENCE_SECONDS} s: {self.lines[-12:]}")
 
     def __enter__(self):
         return self
@@ -104,11 +104,16 @@ def sleeping_instance(account):
     """An instance that is stopped, and what the launcher has to know about it."""
     ec2, ssm = account.client("ec2"), account.client("ssm")
     tags = [{"ResourceType": "instance", "Tags": [{"Key": "mc-idle:server", "Value": "survival"}]}]
-    run = ec2.run_instances(ImageId="ami-00000000", InstanceType="t4g.medium", MinCount=1, MaxCount=1, TagSpecifications=tags)
+    run = ec2.run_instances(
+        ImageId="ami-00000000", InstanceType="t4g.medium", MinCount=1, MaxCount=1, TagSpecifications=tags,
+    )
     instance_id = run["Instances"][0]["InstanceId"]
     ec2.stop_instances(InstanceIds=[instance_id])
-    for name, value in (("instance-id", instance_id), ("key", "correct-horse-battery"), ("broker-key", KEY)):
-        ssm.put_parameter(Name=f"/mc-idle/survival/{name}", Type="SecureString" if "key" in name else "String", Value=value)
+    for name, kind, value in (
+        ("instance-id", "String", instance_id), ("key", "SecureString", "correct-horse-battery"),
+        ("broker-key", "SecureString", KEY),
+    ):
+        ssm.put_parameter(Name=f"/mc-idle/survival/{name}", Type=kind, Value=value)
     end = time.monotonic() + PATIENCE_SECONDS
     while state(account, instance_id) != "stopped":
         if time.monotonic() > end:
@@ -132,8 +137,9 @@ def show(report, launcher, broker, folder):
     sessions = ThreadingHTTPServer(("127.0.0.1", 0), Sessions)
     threading.Thread(target=sessions.serve_forever, daemon=True).start()
     cloud = ["--port", free_port(), "--region", REGION, "--address", "127.0.0.1"]
+    python = TARGET_LAB / "ministack/bin/python"
     with (
-        Program("AWS", TARGET_LAB / "ministack/bin/python", LAB / "cloud.py", *cloud, environment={"TMPDIR": str(folder)}) as aws,
+        Program("AWS", python, LAB / "cloud.py", *cloud, environment={"TMPDIR": str(folder)}) as aws,
         Program("the game", "node", LAB / "any_server.js") as game,
     ):
         port = game.wait_for(r"^listening (\d+)")[1]
@@ -155,7 +161,8 @@ def show(report, launcher, broker, folder):
                 f'auth_url = "http://127.0.0.1:{sessions.server_address[1]}"\n'
             )
             with Program("mc-broker", EMULATED, broker, "run", "--config", config) as listening:
-                joins(report, int(listening.wait_for(r"listens at 127.0.0.1:(\d+)")[1]), port, sessions, account, instance_id)
+                broker_port = int(listening.wait_for(r"listens at 127.0.0.1:(\d+)")[1])
+                joins(report, broker_port, port, sessions, account, instance_id)
     sessions.shutdown()
 
 
@@ -172,6 +179,7 @@ def joins(report, broker_port, game_port, sessions, account, instance_id):
     ]
     with Program("the player", *player) as steve:
         to = steve.wait_for(r"^handed over (.*)")[1]
-        report.show(f"a player with an account logs in (RSA and AES), is held, and is handed over to {to}", to == f"127.0.0.1 {game_port}")
+        what = f"a player with an account logs in (RSA and AES), is held, and is handed over to {to}"
+        report.show(what, to == f"127.0.0.1 {game_port}")
         steve.wait_for(f"^in game {game_port}$")
         report.show("he is in the game, and the instance runs", state(account, instance_id) == "running")

@@ -29,12 +29,13 @@ def printed(*command, **options):
 def binary(report, name, path):
     """A program: for this processor, and content with the libraries of the oldest distribution."""
     kind = printed("file", "--brief", path)
-    report.show(f"{name}: file says {kind.split(', BuildID')[0]}", kind.startswith("ELF 64-bit LSB") and "ARM aarch64" in kind)
+    right = kind.startswith("ELF 64-bit LSB") and "ARM aarch64" in kind
+    report.show(f"{name}: file says {kind.split(', BuildID')[0]}", right)
     header = printed("readelf", "--file-header", path)
-    report.show(f"{name}: readelf says AArch64", re.search(r"Machine:\s+AArch64$", header, re.M), header)
+    report.show(f"{name}: readelf says AArch64", re.search(r"Machine:\s+AArch64$", header, re.M) is not None, header)
     versions = re.findall(r"GLIBC_(\d+)\.(\d+)", printed("readelf", "--wide", "--version-info", path))
     newest = max((int(major), int(minor)) for major, minor in versions)
-    report.show(f"{name}: needs glibc {newest[0]}.{newest[1]}", newest <= GLIBC, f"at most {GLIBC[0]}.{GLIBC[1]} is allowed")
+    report.show(f"{name}: needs glibc {newest[0]}.{newest[1]}", newest <= GLIBC, f"at most {GLIBC} is allowed")
     needed = set(re.findall(r"\(NEEDED\).*\[(.*)\]", printed("readelf", "--wide", "--dynamic", path)))
     report.show(f"{name}: needs {', '.join(sorted(needed))}", needed <= LIBRARIES, f"unknown: {needed - LIBRARIES}")
 
@@ -42,15 +43,17 @@ def binary(report, name, path):
 def files_are_there(report, package, program, paths):
     paths = {path.removesuffix(".gz") for path in paths}
     missing = [path for path in (path.format(program) for path in (*FILES, "/usr/bin/{0}")) if path not in paths]
-    report.show(f"{package.name}: manual pages, unit, configuration, completions: {len(paths)} files", not missing, f"no {missing}")
+    what = f"{package.name}: program, manual pages, unit, configuration, completions: {len(paths)} files"
+    report.show(what, not missing, f"no {missing}")
 
 
 def deb(report, program, folder, version, into):
     """Unpacks the .deb; returns the program in it."""
     package = folder / f"{program}_{version}-1_arm64.deb"
-    fields = {name: printed("dpkg-deb", "--field", package, name) for name in ("Package", "Version", "Architecture", "Depends")}
     wanted = {"Package": program, "Version": f"{version}-1", "Architecture": "arm64", "Depends": DEB_DEPENDS}
-    report.show(f"{package.name}: {fields['Architecture']}, depends on {fields['Depends']}", fields == wanted, f"wanted {wanted}")
+    fields = {name: printed("dpkg-deb", "--field", package, name) for name in wanted}
+    what = f"{package.name}: {fields['Architecture']}, depends on {fields['Depends']}"
+    report.show(what, fields == wanted, f"wanted {wanted}")
     printed("dpkg-deb", "--extract", package, into)
     paths = [f"/{path.relative_to(into)}" for path in into.rglob("*") if path.is_file()]
     files_are_there(report, package, program, paths)
@@ -60,11 +63,13 @@ def deb(report, program, folder, version, into):
 def rpm(report, program, folder, version, into):
     """Unpacks the .rpm; returns the program in it."""
     package = folder / f"{program}-{version}-1.aarch64.rpm"
-    says = printed("rpm", "--query", "--package", "--queryformat=%{NAME} %{VERSION}-%{RELEASE} %{ARCH} %{OS}", package)
+    form = "--queryformat=%{NAME} %{VERSION}-%{RELEASE} %{ARCH} %{OS}"
+    says = printed("rpm", "--query", "--package", form, package)
     report.show(f"{package.name}: {says}", says == f"{program} {version}-1 aarch64 linux")
     requires = set(printed("rpm", "--query", "--package", "--requires", package).splitlines())
     requires = {one for one in requires if not one.startswith(("rpmlib(", "config(", "/bin/sh"))}
-    report.show(f"{package.name}: requires {', '.join(sorted(requires))}", requires == RPM_REQUIRES, f"wanted {RPM_REQUIRES}")
+    what = f"{package.name}: requires {', '.join(sorted(requires))}"
+    report.show(what, requires == RPM_REQUIRES, f"wanted {RPM_REQUIRES}")
     digests = subprocess.run(["rpm", "--checksig", package], capture_output=True, text=True, check=False)
     report.show(f"{package.name}: its digests are right", digests.returncode == 0, digests.stdout + digests.stderr)
     files_are_there(report, package, program, printed("rpm", "--query", "--package", "--list", package).splitlines())

@@ -3,8 +3,8 @@
 
     target/lab/venv/bin/python tests/arm64/run.py [PART...]     (`make arm64-test` builds and does it all)
 
-Prints a line for each thing that is shown. Exit code 1 when one is not so. Parts: tests, check, agent, launcher, join; what is in the
-packages is always read, because the programs are taken from there. Logs: target/arm64/run.
+Prints a line for each thing that is shown. Exit code 1 when one is not so. Parts: tests, check, agent, launcher, join. The
+packages are always read: the programs of the other parts are taken from there. Logs: target/arm64/run.
 """
 
 import re
@@ -58,8 +58,8 @@ class Report:
 def tests(report, _programs):
     """The unit tests, in the dev profile. Not in namespaces, where there are no other users, as some of them need."""
     chosen = [word for crate in CRATES for word in ("-p", crate)]
-    command = [HERE / "cargo.sh", "test", "--no-fail-fast", "--locked", "--target", TRIPLE, "--lib", *chosen, "--", "--skip", IMPATIENT]
-    code, said, took = report.logged("tests", *command)
+    command = [HERE / "cargo.sh", "test", "--no-fail-fast", "--locked", "--target", TRIPLE, "--lib", *chosen]
+    code, said, took = report.logged("tests", *command, "--", "--skip", IMPATIENT)
     passed = [int(number) for number in re.findall(r"^test result: ok\. (\d+) passed", said, re.M)]
     report.show(
         f"{sum(passed)} unit tests of {len(CRATES)} crates pass, {took:.0f} s with their build",
@@ -80,7 +80,8 @@ def check(report, programs):
     }
     for name, program in programs.items():
         done = subprocess.run([EMULATED, program, "--version"], capture_output=True, text=True, check=False)
-        report.show(f"{name} --version: {done.stdout.strip()}", (done.returncode, done.stdout) == (0, f"{name} {version()}\n"), done)
+        said = done.stdout.strip()
+        report.show(f"{name} --version: {said}", (done.returncode, said) == (0, f"{name} {version()}"), done)
     for name, (text, sentence) in bad.items():
         config = report.folder / f"{name}.toml"
         for content, code, said in ((good[name], 0, "ok      configuration"), (text, INVALID_CONFIGURATION, sentence)):

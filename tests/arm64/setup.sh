@@ -68,8 +68,8 @@ make_source() {
         sed -n 's/ [a-z]*$//p' | head -n 1)
     rm -rf "$out/apt" "$out/source"
     mkdir -p "$out/apt/lists/partial" "$out/apt/cache/archives/partial" "$out/source"
-    echo "deb [signed-by=/usr/share/keyrings/debian-archive-keyring.gpg] ${mirror:-http://deb.debian.org/debian} $suite main" \
-        >"$out/apt/sources.list"
+    mirror=${mirror:-http://deb.debian.org/debian}
+    echo "deb [signed-by=/usr/share/keyrings/debian-archive-keyring.gpg] $mirror $suite main" >"$out/apt/sources.list"
     step "fetching the package lists of $suite" private_apt apt-get update -q
     version=$(private_apt apt-cache madison rust-src | awk '{ print $3 }' | grep -m 1 "^${release//./\\.}+dfsg" || true)
     [[ -n $version ]] ||
