@@ -1,13 +1,14 @@
 #!/usr/bin/env python3
 """Goes the way of somebody new, from a clone to a page that starts a server, and writes down what was typed and what came.
 
-    target/lab/venv/bin/python tests/deploy/first_deploy.py docs/first-deploy.md     (or `make first-deploy`)
+    target/lab/venv/bin/python tests/deploy/first_deploy.py docs/first-deploy.md [ZIP RPM]     (or `make first-deploy`)
 
-The clone is of the last commit, into an empty folder, and everything in it is built anew: twenty minutes on two cores. AWS is
-emulated (tests/lab/cloud.py); the AWS CLI is the real one. Exit code 1, and no page, if a command does not do what the page says.
+The clone is of the last commit, into an empty folder. ZIP and RPM are files of a release; without them, everything is built anew in
+the clone: half an hour on two cores. AWS is emulated (tests/lab/cloud.py); the AWS CLI is the real one. Exit code 1, and no page, if a command does not do what the page says.
 """
 
 import re
+import shutil
 import signal
 import subprocess
 import sys
@@ -29,9 +30,10 @@ HEAD = """\
 
 Written by `make first-deploy`, which typed each command in a fresh clone and took down what came, on a Debian 12 with two cores
 that had other work as well. AWS is emulated (ministack): so the account is 000000000000, the stack is made in no time, where AWS
-takes three to five minutes, and the instance never boots. Building takes most of the time; with the files of a release
-(`Zip=`, `Package=`) there is none. What each setting means is in [deploy.md](deploy.md).
+takes three to five minutes, and the instance never boots. What each setting means is in [deploy.md](deploy.md).
 """
+BUILT = "Building takes most of the time; with the files of a release (`Zip=`, `Package=`) there is none of it."
+RELEASED = "With the files of a release nothing is built. Without `Zip=` and `Package=`, the command builds both first: half an hour."
 
 
 class Page:
@@ -70,12 +72,15 @@ def without_the_compiler(text):
     return "\n".join(line for line in lines if "make[" not in line)
 
 
-def walk(page, clone):
+def walk(page, clone, files):
+    given = "".join(f" {name}={file.name}" for name, file in zip(("Zip", "Package"), files, strict=False))
     page.say("## 1. The clone\n\nWhat is needed: git, [Rust](https://rustup.rs/), and the [AWS CLI](https://docs.aws.amazon.com/cli/) 2 with your credentials.")
     page.type(f"git clone -q {PROJECT.as_uri()} mc-idle && ls mc-idle", folder=clone.parent)
     page.type("aws sts get-caller-identity --query Account --output text")
-    page.say("## 2. One command")
-    said = page.type("make deploy SERVER=survival HoursPerMonth=40", says=["/i/", "What it costs"], shown=without_the_compiler)
+    page.say(f"## 2. One command\n\n{RELEASED if files else BUILT}")
+    for file in files:
+        shutil.copy(file, clone)
+    said = page.type(f"make deploy SERVER=survival HoursPerMonth=40{given}", says=["/i/", "What it costs"], shown=without_the_compiler)
     url = re.search(r"https://[^/]+\.on\.aws", said).group(0)
     page.say("The instance that it has launched sets itself up at its first boot. From now on your friends start it, and mc-idle stops it.")
     page.say("## 3. What is there")
@@ -85,7 +90,7 @@ def walk(page, clone):
     page.say("The page's JSON, for a stranger. (In the emulator a function is reached by its name in `Host`.)")
     page.type(f"curl -s -H 'Host: {host}' $EMULATOR/status", says=['"state"'])
     page.say("## 4. Another setting")
-    page.type("make deploy SERVER=survival HoursPerMonth=60", says=["/i/"], shown=lambda text: without_the_compiler(text).split("\nThe page,")[0])
+    page.type(f"make deploy SERVER=survival HoursPerMonth=60{given}", says=["/i/"], shown=lambda text: without_the_compiler(text).split("\nThe page,")[0])
     page.say("A setting that there is not is refused:")
     page.type("make deploy SERVER=survival Hours=60", ends_with=2, says=["Hours is no setting"])
     page.say("## 5. Taking it down\n\nNot while somebody may be playing:")
@@ -94,8 +99,9 @@ def walk(page, clone):
 
 
 def main():
-    if len(sys.argv) != 2:
+    if len(sys.argv) not in (2, 4):
         sys.exit(__doc__)
+    files = [Path(name).resolve() for name in sys.argv[2:]]
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
     screen = Screen()
     crew = Crew(screen)
@@ -114,7 +120,7 @@ def main():
                 environment = {key: value for key, value in deployer.environment.items() if key not in ("AWS", "CARGO_TARGET_DIR")}
                 environment |= {"PATH": f"{folder / 'bin'}:{environment['PATH']}", "EMULATOR": endpoint}
                 page = Page(folder / "mc-idle", environment)
-                walk(page, folder / "mc-idle")
+                walk(page, folder / "mc-idle", files)
                 text = "\n".join(page.parts).replace(PROJECT.as_uri(), "https://github.com/OWNER/mc-idle").replace(name, "/tmp/new")
                 Path(sys.argv[1]).write_text(text)
             finally:
