@@ -182,4 +182,5 @@ def joins(report, broker_port, game_port, sessions, account, instance_id):
         what = f"a player with an account logs in (RSA and AES), is held, and is handed over to {to}"
         report.show(what, to == f"127.0.0.1 {game_port}")
         steve.wait_for(f"^in game {game_port}$")
-        report.show("he is in the game, and the instance runs", state(account, instance_id) == "running")
+        now = state(account, instance_id)
+        report.show(f"he is in the game, and the instance is {now}", now in ("pending", "running"))

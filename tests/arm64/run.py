@@ -128,7 +128,10 @@ def main(chosen):
     shutil.rmtree(folder, ignore_errors=True)
     folder.mkdir(parents=True)
     report = Report(folder)
-    programs = packages.show(report, TARGET, version(), folder)
+    try:
+        programs = packages.show(report, TARGET, version(), folder)
+    except (OSError, RuntimeError) as error:
+        sys.exit(f"run.py: cannot read what was built for arm64: {error}")
     for name in chosen or PARTS:
         try:
             PARTS[name](report, programs)
