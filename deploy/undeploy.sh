@@ -24,13 +24,13 @@ need_aws
 need_server
 
 file_system="" disk_stays=false disk_gib=0
-state=$(stack_state)
-if [ -n "$state" ]; then
+had_stack=$(stack_state)
+if [ -n "$had_stack" ]; then
     outputs=$(stack_list Outputs OutputKey OutputValue)
-    parameters=$(stack_list Parameters ParameterKey ParameterValue)
+    settings=$(stack_list Parameters ParameterKey ParameterValue)
     file_system=$(field FileSystem "$outputs")
-    disk_gib=$(field DiskGiB "$parameters")
-    [ "$(field World "$parameters")" != disk ] || disk_stays=true
+    disk_gib=$(field DiskGiB "$settings")
+    [ "$(field World "$settings")" != disk ] || disk_stays=true
 else
     say "there is no stack $stack in $account, $region: only what is left of it is taken away"
 fi
@@ -63,20 +63,35 @@ if [ ${#ids[@]} != 0 ]; then
     aws ec2 wait instance-terminated --instance-ids "${ids[@]}"
 fi
 
-if [ -n "$state" ]; then
+if [ -n "$had_stack" ]; then
     say "deleting the stack: some minutes"
     delete_stack
 fi
 
 # The highest launch/N stays: without it, a later stack could launch a second instance for a start that is still under way.
-for name in key broker-key tell allow instance-id heartbeat hold wanted starts told; do
-    aws ssm delete-parameter --name "$prefix/$name" >/dev/null 2>&1 || true
-done
-launches=$(aws ssm get-parameters-by-path --path "$prefix/launch" --query 'Parameters[].Name' --output text | tr '\t' '\n' | sed 's|.*/||' | grep -x '[0-9]*' | sort -n || true)
-highest=$(printf '%s\n' "$launches" | tail -n 1)
-for number in $launches; do
-    [ "$number" = "$highest" ] || aws ssm delete-parameter --name "$prefix/launch/$number" >/dev/null
-done
+parameters=() highest=""
+list_parameters() {
+    local names
+    names=$(aws ssm get-parameters-by-path --recursive --path "$prefix" --query 'Parameters[].Name' --output text | tr '\t' '\n')
+    [ "$names" != None ] || names=""
+    highest=$(printf '%s\n' "$names" | sed -n "s|^$prefix/launch/\([0-9]*\)\$|\1|p" | sort -n | tail -n 1)
+    parameters=()
+    for name in $names; do
+        [ "$name" = "$prefix/launch/$highest" ] || parameters+=("$name")
+    done
+}
+delete_parameters() {
+    list_parameters
+    for name in ${parameters[@]+"${parameters[@]}"}; do
+        aws ssm delete-parameter --name "$name" >/dev/null 2>&1 || true
+    done
+}
+delete_parameters
+if [ -n "$had_stack" ]; then
+    # A look of the warden that was under way may have written something since.
+    sleep 5
+    delete_parameters
+fi
 
 if aws s3api head-bucket --bucket "$bucket" >/dev/null 2>&1; then
     aws s3 rm --only-show-errors --recursive "s3://$bucket/$server/"

@@ -175,7 +175,8 @@ class Life:
         expect(self.stack(SERVER) and self.machines(SERVER)[0][1] == "running", "a refused undeploy has changed something")
         self.stop(SERVER)
         done = self.expect_done(self.deployer.undeploy(SERVER=SERVER), "make undeploy")
-        expect(not self.stack(SERVER) and not self.machines(SERVER) and not self.parameters(SERVER), "make undeploy has left something")
+        left = [self.stack(SERVER), self.machines(SERVER), self.parameters(SERVER)]
+        expect(not any(left), f"make undeploy has left stack, machines or parameters: {left}")
         there = {each["FileSystemId"] for each in self.account.client("efs").describe_file_systems()["FileSystems"]}
         expect(outputs["FileSystem"] in there, "the world has gone with the stack")
         expect(outputs["FileSystem"] in done.stdout and "a month" in done.stdout, f"make undeploy does not say what stays: {done.stdout}")
