@@ -45,7 +45,7 @@ while read -r id state _; do
     ids+=("$id")
 done <<<"$living"
 
-# Before the stack, whose page and warden could start it again meanwhile: they may not, once the id is gone.
+# Without a key nobody can start anything meanwhile.
 aws ssm delete-parameter --name "$prefix/key" >/dev/null 2>&1 || true
 aws ssm delete-parameter --name "$prefix/broker-key" >/dev/null 2>&1 || true
 if [ ${#ids[@]} != 0 ]; then
