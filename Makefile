@@ -50,7 +50,7 @@ overrides = $(foreach name,$(sort $(foreach word,$(MAKEOVERRIDES),$(firstword $(
 deploy:
 	@deploy/deploy.sh $(overrides)
 
-# Regenerates docs/first-deploy.md: the way of somebody new, in a fresh clone, beside an emulated AWS. Half an hour, or with
+# Regenerates docs/first-deploy.md: the way of somebody new, in a fresh clone, beside an emulated AWS. An hour, or with
 # FILES="ZIP RPM", of a release, three minutes.
 first-deploy: setup-lab setup-stack
 	target/lab/venv/bin/python tests/deploy/first_deploy.py docs/first-deploy.md $(FILES)

@@ -26,8 +26,10 @@ impl Clock {
     /// A clock that runs from now on (`CLOCK_MONOTONIC`, clock_gettime(2)).
     #[must_use]
     pub fn start() -> Self {
+        // In this order: should something come in between, alarms are late by it, and never early.
+        let origin = Instant::now();
         let at_origin = Duration::try_from(clock_gettime(ClockId::Monotonic)).unwrap_or_default();
-        Clock { origin: Instant::now(), at_origin, alarms_of_the_kernel: false }
+        Clock { origin, at_origin, alarms_of_the_kernel: false }
     }
 
     /// The same with timers of the kernel, which ignore a paused clock.

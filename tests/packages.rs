@@ -476,7 +476,7 @@ fn packages_for_graviton_have_the_names_of_its_architecture() {
     let Some(_) = packages() else { return };
     let folder = tempfile::tempdir().expect("no temporary folder");
     let program = compiled(folder.path(), "int main(void) { return 0; }\n", &["-s"]);
-    // Not a program of that architecture, which cannot be made here: only what is written about it.
+    // Not a program of that architecture: only what is written about it. `make arm64-test` looks at the real ones.
     built("mc-idle", &program, folder.path(), THIS, Some("aarch64-unknown-linux-gnu"));
     let deb = folder.path().join(format!("mc-idle_{THIS}-1_arm64.deb"));
     assert!(printed("dpkg-deb", &["--info"], &deb).contains("Architecture: arm64"));

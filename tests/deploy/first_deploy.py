@@ -4,7 +4,7 @@
     target/lab/venv/bin/python tests/deploy/first_deploy.py docs/first-deploy.md [ZIP RPM]     (or `make first-deploy`)
 
 The clone is of the last commit, into an empty folder. ZIP and RPM are files of a release; without them, everything is built anew in
-the clone: half an hour on two cores. AWS is emulated (tests/lab/cloud.py); the AWS CLI is the real one. Exit code 1, and no page, if a command does not do what the page says.
+the clone: an hour on two busy cores. AWS is emulated (tests/lab/cloud.py); the AWS CLI is the real one. Exit code 1, and no page, if a command does not do what the page says.
 """
 
 import re
@@ -33,7 +33,7 @@ that had other work as well. AWS is emulated (ministack): so the account is 0000
 takes three to five minutes, and the instance never boots. What each setting means is in [deploy.md](deploy.md).
 """
 BUILT = "Building takes most of the time; with the files of a release (`Zip=`, `Package=`) there is none of it."
-RELEASED = "With the files of a release nothing is built. Without `Zip=` and `Package=`, the command builds both first: half an hour."
+RELEASED = "With the files of a release nothing is built. Without `Zip=` and `Package=`, the command builds both first, which took an\nhour on two cores that had three other builds to do."
 
 
 class Page:
