@@ -35,19 +35,25 @@ else
     say "there is no stack $stack in $account, $region: only what is left of it is taken away"
 fi
 
-living=$(instances)
 ids=() volumes=()
-while read -r id state _; do
-    [ -n "$id" ] || continue
-    if [ "$state" != stopped ] && [ "$force" != true ]; then
-        die "$id is $state: somebody may be playing. Wait until it has stopped, or say FORCE=true"
-    fi
-    ids+=("$id")
-done <<<"$living"
-
-# Without a key nobody can start anything meanwhile.
+# Refuses while an instance is up; else `ids` are those that are to go.
+look() {
+    local living id state
+    living=$(instances)
+    ids=()
+    while read -r id state _; do
+        [ -n "$id" ] || continue
+        if [ "$state" != stopped ] && [ "$force" != true ]; then
+            die "$id is $state: somebody may be playing. Wait until it has stopped, or say FORCE=true"
+        fi
+        ids+=("$id")
+    done <<<"$living"
+}
+look
+# The launcher knows a key for five minutes more, so somebody may start it even now: a last look.
 aws ssm delete-parameter --name "$prefix/key" >/dev/null 2>&1 || true
 aws ssm delete-parameter --name "$prefix/broker-key" >/dev/null 2>&1 || true
+look
 if [ ${#ids[@]} != 0 ]; then
     for id in "${ids[@]}"; do
         request=$(aws ec2 describe-instances --instance-ids "$id" --query 'Reservations[0].Instances[0].SpotInstanceRequestId' --output text)
