@@ -184,7 +184,7 @@ def of_rights(chosen, stack):
             expect("*" not in action, f"{role} may do all of {action}")
             expect(resource != "*" or action in UNLIMITED, f"{role} may do {action} on everything")
             # A star stands for an id that is not known yet, never for a part of a name of ours.
-            of_aws = r":(instance|volume|network-interface|security-group|subnet|image|snapshot|key-pair)/\*$|/launch/\*$|:log-group:[^*]+:\*$"
+            of_aws = r":(instance|volume|network-interface|security-group|subnet|image|snapshot|key-pair)/\*$|/(launch/|survival/setup-)\*$|:log-group:[^*]+:\*$"
             expect("*" not in resource or resource == "*" or re.search(of_aws, resource), f"{role} may do {action} on {resource}")
     mode = chosen["Mode"]
     for role, name in (("PageRole", f"page-{mode}"), ("WardenRole", f"warden-{mode}")):
@@ -283,7 +283,7 @@ def of_user_data(chosen, stack, program):
     if chosen["World"] == "efs":
         wanted = (f"{chosen['FileSystemId'] or '<FileSystem>'}:/", "efs")
     expect((device, kind) == wanted and folder == "/mnt/efs", f"the world would be on {data['mounts']}")
-    ((script,),) = data["runcmd"]
+    (script,) = (path for path in files if path.startswith("/var/lib/cloud/scripts/per-boot/"))
     expect(files[script]["permissions"] == "0755", f"{script} cannot be run")
     with tempfile.TemporaryDirectory() as name:
         file = Path(name) / "first-boot"
