@@ -238,6 +238,7 @@ if [ -z "$key" ] || [ "$NewKey" = true ]; then
     key=$(new_key)
     put_parameter key SecureString "$key"
 fi
+key=${key%%$'\n'*} # a second line is the old one, which ends when you say so
 broker_key=$(parameter broker-key)
 [ -n "$broker_key" ] || put_parameter broker-key SecureString "$(new_key)"
 topic=$(output Topic)

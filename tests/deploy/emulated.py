@@ -170,6 +170,9 @@ class Life:
     def update(self, zip_file, rest, link):
         """While the server is up: nothing may happen to its instance."""
         before = self.machines(SERVER)
+        self.account.client("ssm").put_parameter(
+            Name=f"/mc-idle/{SERVER}/key", Type="SecureString", Value=f"{link[2]}\nthe-old-key-for-a-while", Overwrite=True,
+        )
         code = self.account.client("lambda").get_function(FunctionName=f"mc-launcher-{SERVER}-page")["Configuration"]
         done = self.expect_done(self.deployer.deploy(SERVER=SERVER, Zip=zip_file, **rest, HoursPerMonth=60, IdleMinutes=20), "an update")
         newer = self.account.client("lambda").get_function(FunctionName=f"mc-launcher-{SERVER}-page")["Configuration"]
@@ -178,7 +181,7 @@ class Life:
             settings = self.account.client("lambda").get_function(FunctionName=f"mc-launcher-{SERVER}-{role}")["Configuration"]["Environment"]
             expect(settings["Variables"]["MC_HOURS_PER_MONTH"] == "60", f"the new setting has not arrived: {settings}")
         expect(self.machines(SERVER) == before, f"an update changed the instance: {before}, {self.machines(SERVER)}")
-        expect(invitation(done) == link, "an update changed the invitation")
+        expect(invitation(done) == link and "the-old-key" not in done.stdout, f"an update changed the invitation: {done.stdout}")
         expect("was made from version 1 of the launch template, and now there is 2" in done.stderr, f"nobody says that the instance is older: {done.stderr}")
         self.say("updated with a new setting and a new zip while it is up: same instance, same start, same invitation")
         tell, channels = self.folder / "tell.json", {"post": "https://ntfy.sh/x", "smtp": {"from": 'the "server" <mc@example.org>'}}
