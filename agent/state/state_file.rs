@@ -65,6 +65,9 @@ struct StateFile {
     join_ended_ms: Option<u64>,
     connections: Vec<ConnectionEntry>,
     answers: Vec<Answered>,
+    /// Networks, and ports there. Earlier versions did not write this.
+    #[serde(default)]
+    followed: Vec<(u64, u16)>,
 }
 
 #[derive(Debug, Clone, Copy, Serialize, Deserialize)]
@@ -145,6 +148,7 @@ pub fn text(memory: &Memory, boot_id: &str, slept: Duration) -> String {
                 at_ms: millis(at.0),
             })
             .collect(),
+        followed: memory.followed.iter().map(|(network, port)| (network.0, *port)).collect(),
     };
     // Fails only for maps with non-string keys and for failing Serialize impls; there are none here.
     serde_json::to_string(&record).unwrap_or_default()
@@ -205,6 +209,7 @@ pub fn parse(text: &[u8], boot_id: &str, slept: Duration, now: Moment) -> Result
         join_ended: record.join_ended_ms.map(moment),
         connections: connections.collect(),
         answers: answers.collect(),
+        followed: record.followed.into_iter().map(|(network, port)| (NetworkId(network), port)).collect(),
     })
 }
 
@@ -244,6 +249,7 @@ mod tests {
                 known(4_026_532_000, "[2001:db8::7]:40001", 0, 6000),
             ],
             answers: vec![(listener, 2, Moment(Duration::from_secs(7000)))],
+            followed: [(NetworkId(4_026_532_000), 25577)].into(),
         }
     }
 
