@@ -22,6 +22,20 @@ fn port() -> u16 {
     20_000 + u16::try_from(std::process::id() % 10_000).unwrap()
 }
 
+/// A network called `inner`, reached at 10.78.0.2.
+fn inner_network() {
+    for line in [
+        "netns add inner",
+        "link add inner type veth peer name eth0 netns inner",
+        "address add 10.78.0.1/24 dev inner",
+        "link set inner up",
+        "-n inner address add 10.78.0.2/24 dev eth0",
+        "-n inner link set eth0 up",
+    ] {
+        run("ip", &line.split(' ').collect::<Vec<_>>());
+    }
+}
+
 const FURTHER: [&str; 2] = ["minecraft.min_connection_seconds = 1", "minecraft.ask_seconds = 10"];
 
 /// A server in the network of the process that runs `prefix`, which listens when this returns.
@@ -58,16 +72,7 @@ fn a_player_in_a_named_network_is_counted() {
     apart!("--net", "--mount");
     loopback();
     run("mount", &["-t", "tmpfs", "none", "/run"]);
-    for line in [
-        "netns add inner",
-        "link add inner type veth peer name eth0 netns inner",
-        "address add 10.78.0.1/24 dev inner",
-        "link set inner up",
-        "-n inner address add 10.78.0.2/24 dev eth0",
-        "-n inner link set eth0 up",
-    ] {
-        run("ip", &line.split(' ').collect::<Vec<_>>());
-    }
+    inner_network();
     let _server = server(&["ip", "netns", "exec", "inner"]);
     is_counted(TcpStream::connect(("10.78.0.2", port())).unwrap());
 }
@@ -89,6 +94,31 @@ fn a_player_in_a_network_without_a_name_is_counted() {
     let player = Process::start(player.args(["-c", program, &port().to_string()]));
     player.wait_for("connected");
     is_counted(player);
+}
+
+/// A program may end its first thread and go on with others. The kernel then shows its network in their folders alone.
+#[test]
+fn a_player_on_a_server_whose_first_thread_has_ended_is_counted() {
+    skip_unless!(root() && emulated_aws::installed(), "root, and the lab; run tests/lab/setup.sh");
+    apart!("--net", "--mount");
+    loopback();
+    run("mount", &["-t", "tmpfs", "none", "/run"]);
+    inner_network();
+    let program = "import ctypes, os, socket, sys, threading\n\
+         def serve():\n\
+         \x20   server, held = socket.create_server(('', int(sys.argv[1]))), []\n\
+         \x20   print('listening', flush=True)\n\
+         \x20   while True: held.append(server.accept())\n\
+         threading.Thread(target=serve).start()\n\
+         exit = {'x86_64': 60, 'aarch64': 93}[os.uname().machine]\n\
+         ctypes.CDLL(None).syscall(exit, 0)";
+    let mut command = Command::new("ip");
+    command.args(["netns", "exec", "inner"]).arg(emulated_aws::python());
+    let server = Process::start(command.args(["-c", program, &port().to_string()]));
+    server.wait_for("listening");
+    let stat = format!("/proc/{}/stat", server.pid());
+    wait_until("its first thread has ended", || std::fs::read_to_string(&stat).unwrap().contains(") Z ").then_some(()));
+    is_counted(TcpStream::connect(("10.78.0.2", port())).unwrap());
 }
 
 /// A process of the user `uid` that calls itself docker-proxy, and says that the port `listener` leads to where nobody is.
