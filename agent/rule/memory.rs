@@ -21,6 +21,8 @@ pub struct Memory {
     pub joining_waited: Duration,
     /// When a connection that may have been an attempt to join last ended.
     pub join_ended: Option<Moment>,
+    /// When EC2 first gave notice that it takes the instance back.
+    pub reclaimed: Option<Moment>,
     pub connections: Vec<KnownConnection>,
     /// How many were online according to each server, and when it was asked.
     pub answers: Vec<(ListenerId, u32, Moment)>,

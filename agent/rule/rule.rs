@@ -193,6 +193,7 @@ impl Rule {
             joining: Joining::resuming(memory.joining_waited, memory.join_ended.filter(|at| *at <= now)),
             last_player: memory.last_player.filter(|at| *at <= now),
             efs_waited: memory.efs_waited,
+            reclaimed: memory.reclaimed.filter(|at| *at <= now),
             ..Rule::new(settings)
         }
     }
@@ -207,6 +208,7 @@ impl Rule {
             efs_waited: self.efs_waited,
             joining_waited: self.joining.waited(),
             join_ended: self.joining.last_ended(),
+            reclaimed: self.reclaimed,
             connections: self.tracker.known(),
             answers: self.evidence.answers.known(),
             followed: self.evidence.followed.clone(),
