@@ -268,6 +268,7 @@ impl Rule {
 
     /// Records what a server answered, or that it did not.
     pub fn learn(&mut self, asked: Asked) {
+        self.tracker.asked(asked.listener.network, asked.arrived);
         self.evidence.answers.learn(asked);
     }
 
@@ -300,7 +301,7 @@ impl Rule {
         let nobody: BTreeSet<ListenerId> =
             fresh.iter().filter(|asked| said_nobody(asked)).map(|asked| asked.listener).collect();
         for asked in fresh {
-            self.evidence.answers.learn(asked);
+            self.learn(asked);
         }
         self.take_in(now, own, self.efs);
         // The sample ends the attempt if it shows a player, or does not show everything.

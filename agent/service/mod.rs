@@ -272,5 +272,5 @@ impl<H: Host, C: Cloud, S: Supervisor> Service<H, C, S> {
 /// The outcome of a question, as the rule takes it.
 fn learned(asked: ask::AskOutcome<ListenerId>) -> Asked {
     let answer = asked.answer.ok().map(|ask::Answer { online, names }| Answer { online, names });
-    Asked { listener: asked.id, at: asked.asked_at, answer }
+    Asked { listener: asked.id, at: asked.asked_at, answer, arrived: asked.arrived }
 }

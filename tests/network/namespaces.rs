@@ -9,6 +9,9 @@ use std::process::Command;
 use std::thread::sleep;
 use std::time::Duration;
 
+use mc_idle::ask::{AskTarget, Asker, Protocol};
+use mc_idle::clock::Clock;
+
 use crate::apart;
 use crate::skip_unless;
 use crate::support::agent::{Agent, Silent, settings};
@@ -119,6 +122,38 @@ fn a_player_on_a_server_whose_first_thread_has_ended_is_counted() {
     let stat = format!("/proc/{}/stat", server.pid());
     wait_until("its first thread has ended", || std::fs::read_to_string(&stat).unwrap().contains(") Z ").then_some(()));
     is_counted(TcpStream::connect(("10.78.0.2", port())).unwrap());
+}
+
+/// A network is quiet if it receives next to nothing. What the agent's own questions bring is taken off, and never more.
+#[test]
+fn what_a_question_brings_to_a_network_is_known() {
+    skip_unless!(root() && emulated_aws::installed(), "root, and the lab; run tests/lab/setup.sh");
+    apart!("--net", "--mount");
+    loopback();
+    run("mount", &["-t", "tmpfs", "none", "/run"]);
+    inner_network();
+    let _server = server(&["ip", "netns", "exec", "inner"]);
+    let received = || {
+        let table =
+            Command::new("ip").args(["netns", "exec", "inner", "cat", "/proc/net/dev"]).output().unwrap().stdout;
+        let table = String::from_utf8(table).unwrap();
+        let bytes = table.lines().find_map(|line| line.trim_start().strip_prefix("eth0:")).unwrap();
+        bytes.split_ascii_whitespace().next().unwrap().parse::<u64>().unwrap()
+    };
+    let ask = || {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+        runtime.block_on(async {
+            let (asker, _regular) = Asker::start(Clock::start());
+            let address = format!("10.78.0.2:{}", port()).parse().unwrap();
+            let outcomes = asker.ask_all(vec![AskTarget { id: 1, protocol: Protocol::Java, address }]).await;
+            outcomes[0].arrived
+        })
+    };
+    // Neighbours get to know each other.
+    ask();
+    let (before, arrived) = (received(), ask());
+    let brought = received() - before;
+    assert!((250..=brought).contains(&arrived) && brought - arrived < 300, "{arrived} of {brought} bytes");
 }
 
 /// A process of the user `uid` that calls itself docker-proxy, and says that the port `listener` leads to where nobody is.
