@@ -136,6 +136,24 @@ fn a_port_without_a_proxy_of_its_own_is_followed_to_the_usual_one_inside() {
     machine.counts_the_player(&aws);
 }
 
+/// Its containers live on, and the packet filter leads to them; docker-proxy, which says where a port leads, ends with it.
+#[test]
+fn a_player_is_counted_while_dockers_daemon_is_down() {
+    let Some(machine) = machine() else { return };
+    let aws = machine.aws();
+    machine.config(SHORT);
+    machine.write("/etc/docker/daemon.json", r#"{"live-restore": true}"#);
+    machine.ok("systemctl restart docker");
+    machine.container_server("docker", "server", 25577, "-p 25565:25577");
+    machine.outside_player(HOST, 25565);
+    machine.ok("systemctl start mc-idle");
+    machine.until_state("occupied");
+    machine.ok("systemctl stop docker.socket docker");
+    machine.until("nothing publishes the port", || machine.ok("ss -Hltn sport = :25565").is_empty());
+    machine.counts_the_player(&aws);
+    machine.ok("systemctl start docker");
+}
+
 /// Bedrock's players have no connection that any table shows.
 #[test]
 fn a_bedrock_player_in_a_container_is_counted() {

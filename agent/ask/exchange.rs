@@ -9,7 +9,7 @@ use std::time::Duration;
 use tokio::net::{TcpStream, UdpSocket};
 use tokio::time;
 
-use crate::ask::own::OwnSockets;
+use crate::ask::own::{Arrived, OwnSockets};
 use crate::ask::{DEADLINE, raknet};
 use mc_ping::PingForm;
 use mc_ping::answer::Answer;
@@ -54,8 +54,9 @@ pub async fn java(
     first: PingForm,
     may_try_other: impl FnOnce() -> bool,
     own: &OwnSockets,
+    arrived: &Arrived,
 ) -> Result<(Answer, PingForm), AskError> {
-    let mut attempt = pin!(status(address, first, own));
+    let mut attempt = pin!(status(address, first, own, arrived));
     let failed = match time::timeout(HEAD_START, &mut attempt).await {
         Ok(Ok(answer)) => return Ok((answer, first)),
         // The other form would not reach it either.
@@ -69,7 +70,7 @@ pub async fn java(
             None => attempt.await.map(|answer| (answer, first)),
         };
     }
-    let mut other = pin!(status(address, first.other(), own));
+    let mut other = pin!(status(address, first.other(), own, arrived));
     let Some(error) = failed else {
         return tokio::select! {
             answer = &mut attempt => match answer {
@@ -85,10 +86,12 @@ pub async fn java(
     other.await.map(|answer| (answer, first.other())).map_err(|_| error)
 }
 
-async fn status(address: SocketAddr, form: PingForm, own: &OwnSockets) -> Result<Answer, AskError> {
+async fn status(address: SocketAddr, form: PingForm, own: &OwnSockets, arrived: &Arrived) -> Result<Answer, AskError> {
     let connection = own.connect(address).await.map_err(AskError::Unreachable)?;
     let stream = connection.stream();
-    send(stream, &java::request(address, form)).await.map_err(AskError::Broken)?;
+    let request = java::request(address, form);
+    send(stream, &request).await.map_err(AskError::Broken)?;
+    arrived.add(address, request.len());
     let mut reader = java::Reader::new();
     loop {
         stream.readable().await.map_err(AskError::Broken)?;

@@ -69,4 +69,6 @@ pub struct AskOutcome<K> {
     /// The answer, or why there is none: a clause for people, in lower case, without any address and without any text
     /// from the server.
     pub answer: Result<Answer, String>,
+    /// Bytes that the question has certainly brought to the server's network.
+    pub arrived: u64,
 }

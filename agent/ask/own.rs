@@ -4,6 +4,7 @@
 use std::collections::BTreeSet;
 use std::io;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, UdpSocket};
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -11,6 +12,11 @@ use mc_idle_rule::Moment;
 use tokio::net::{TcpSocket, TcpStream};
 
 use crate::clock::Clock;
+
+/// The headers of a packet of a connection: Ethernet, IPv4 or IPv6, and TCP with timestamps.
+const HEADERS: (u64, u64) = (66, 86);
+/// The handshake takes two packets to the server, the request one and the close one.
+const PACKETS: u64 = 4;
 
 /// How long after closing an address may still be in a table: the server's end is ESTABLISHED until the kernel has
 /// processed the close, and a table may have been read before that.
@@ -94,6 +100,25 @@ impl OwnSockets {
     fn addresses(&self) -> MutexGuard<'_, Addresses> {
         // Nothing panics while it holds this lock.
         self.addresses.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// How many bytes a question has brought to the network of its server, as far as that is certain: the host's other networks
+/// are judged by how little they receive.
+#[derive(Debug, Default)]
+pub struct Arrived(AtomicU64);
+
+impl Arrived {
+    /// Counts a connection to `address` on which a request of `length` bytes was sent.
+    pub fn add(&self, address: SocketAddr, length: usize) {
+        let headers = if unmapped(address).is_ipv4() { HEADERS.0 } else { HEADERS.1 };
+        self.0.fetch_add(PACKETS * headers + u64::try_from(length).unwrap_or(0), Ordering::Relaxed);
+    }
+
+    /// So many bytes.
+    #[must_use]
+    pub fn bytes(&self) -> u64 {
+        self.0.load(Ordering::Relaxed)
     }
 }
 

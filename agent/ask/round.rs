@@ -8,7 +8,7 @@ use tokio::sync::{Notify, Semaphore};
 use tokio::time::{self, Instant};
 
 use crate::ask::exchange::{self, AskError};
-use crate::ask::own::OwnSockets;
+use crate::ask::own::{Arrived, OwnSockets};
 use crate::ask::schedule::Schedule;
 use crate::ask::{AskOutcome, AskTarget, DEADLINE, Protocol};
 use crate::clock::Clock;
@@ -59,6 +59,7 @@ impl<K: Clone + Ord> AskQueue<K> {
 
     pub(super) async fn ask(&self, target: AskTarget<K>, occasion: Occasion) -> AskOutcome<K> {
         let mut asked_at = self.clock.now();
+        let arrived = Arrived::default();
         let turns = if occasion == Occasion::Regular { &self.regular } else { &self.fresh };
         let turn = match occasion {
             Occasion::Regular => turns.acquire().await.ok(),
@@ -70,7 +71,7 @@ impl<K: Clone + Ord> AskQueue<K> {
                 Occasion::Regular => self.clock.instant(asked_at.plus(DEADLINE)),
                 Occasion::Fresh(until) => until,
             };
-            time::timeout_at(until, self.exchange(&target)).await.unwrap_or(Err(AskError::Silent))
+            time::timeout_at(until, self.exchange(&target, &arrived)).await.unwrap_or(Err(AskError::Silent))
         } else {
             Err(AskError::Crowded)
         };
@@ -78,16 +79,16 @@ impl<K: Clone + Ord> AskQueue<K> {
             self.schedule().form(&target, |forms| forms.note(None));
         }
         let answer = answer.map_err(|error| chain(&error));
-        AskOutcome { id: target.id, asked_at, answered_at: self.clock.now(), answer }
+        AskOutcome { id: target.id, asked_at, answered_at: self.clock.now(), answer, arrived: arrived.bytes() }
     }
 
-    async fn exchange(&self, target: &AskTarget<K>) -> Result<Answer, AskError> {
+    async fn exchange(&self, target: &AskTarget<K>, arrived: &Arrived) -> Result<Answer, AskError> {
         match target.protocol {
             Protocol::Bedrock => exchange::bedrock(target.address).await,
             Protocol::Java => {
                 let first = self.schedule().form(target, |forms| forms.first());
                 let may_try_other = || self.schedule().form(target, |forms| forms.try_other(self.clock.now()));
-                let (answer, form) = exchange::java(target.address, first, may_try_other, &self.own).await?;
+                let (answer, form) = exchange::java(target.address, first, may_try_other, &self.own, arrived).await?;
                 self.schedule().form(target, |forms| forms.note(Some(form)));
                 Ok(answer)
             }

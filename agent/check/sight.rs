@@ -59,6 +59,7 @@ async fn ask(subject: &CheckContext<'_, impl Host>, reading: &Observation) -> Ve
         listener: asked.id,
         at: asked.asked_at,
         answer: asked.answer.ok().map(|ask::Answer { online, names }| Answer { online, names }),
+        arrived: asked.arrived,
     };
     over.into_iter().map(learned).collect()
 }

@@ -19,7 +19,7 @@ const GONE: i32 = 3;
 /// What one walk through `/proc` shows.
 #[derive(Debug, Clone, Default)]
 pub struct ProcessSurvey {
-    /// The networks other than the host's, and some processes in each, the oldest first.
+    /// The networks other than the host's, and the folders of some processes in each, the oldest first.
     pub networks: BTreeMap<NetworkId, Vec<PathBuf>>,
     pub publishers: Vec<Publisher>,
     /// Why there may be processes that cannot be seen.
@@ -40,9 +40,12 @@ pub fn survey(proc: &Path, cgroups: &Path) -> Result<ProcessSurvey, String> {
         processes.map_err(|error| format!("cannot list the processes in {}: {error}", proc.display()))?;
     processes.sort_unstable();
     for (_, process) in processes {
-        let network = match network(&process) {
-            Ok(network) => network,
-            Err(error) if is_gone(&error) => continue,
+        let (process, network) = match network(&process) {
+            Ok(network) => (process, network),
+            Err(error) if is_gone(&error) => match living_thread(&process) {
+                Some(thread) => thread,
+                None => continue,
+            },
             Err(error) => {
                 survey.hidden = Some(format!("cannot inspect {}: {error}; {ADVICE}", process.display()));
                 continue;
@@ -102,7 +105,14 @@ pub fn network(process: &Path) -> io::Result<NetworkId> {
     Ok(NetworkId(std::fs::metadata(process.join("net/tcp"))?.ino()))
 }
 
-/// Whether an error means that a process has exited.
+/// A thread of a process whose first thread has ended, and its network, which the folder of the process itself does not show
+/// any more. `None`: the whole process has exited.
+fn living_thread(process: &Path) -> Option<(PathBuf, NetworkId)> {
+    let threads = list(&process.join("task")).ok()?;
+    threads.into_iter().find_map(|(_, thread)| network(&thread).ok().map(|network| (thread, network)))
+}
+
+/// Whether an error means that a process has exited, or its first thread.
 #[must_use]
 pub fn is_gone(error: &io::Error) -> bool {
     error.kind() == io::ErrorKind::NotFound || error.raw_os_error() == Some(GONE)

@@ -45,6 +45,8 @@ pub struct Asked {
     pub at: Moment,
     /// `None`: no answer, which is not the same as zero.
     pub answer: Option<Answer>,
+    /// Bytes that the question has certainly brought to the listener's network.
+    pub arrived: u64,
 }
 
 /// What a listener currently says.
@@ -201,7 +203,7 @@ mod tests {
 
     fn asked(minutes: f64, online: Option<u32>) -> Asked {
         let answer = online.map(|online| Answer { online, names: Vec::new() });
-        Asked { listener: SERVER(), at: at(minutes), answer }
+        Asked { listener: SERVER(), at: at(minutes), answer, arrived: 0 }
     }
 
     fn answers(history: &[(f64, Option<u32>)]) -> Answers {

@@ -21,11 +21,15 @@ pub struct Watch {
     pub bedrock_patience: Duration,
 }
 
-/// What the servers have answered, and which listeners have been seen to accept connections themselves.
+/// What is known from earlier samples.
 #[derive(Debug, Default)]
 pub struct Evidence {
     pub answers: Answers,
+    /// Listeners that have been seen to accept connections themselves.
     pub accepting: BTreeSet<ListenerId>,
+    /// Ports to which docker-proxy has led. It ends with Docker's daemon, and the players of a container that lives on
+    /// (`live-restore`) stay connected.
+    pub followed: BTreeSet<(NetworkId, u16)>,
 }
 
 /// Turns `facts` into an observation, using `evidence`.
@@ -33,6 +37,8 @@ pub struct Evidence {
 pub fn judge(facts: &Facts, evidence: &Evidence, watch: &Watch, now: Moment) -> Observation {
     let mut judgement = Judgement { facts, evidence, watch, now, observation: Observation::default() };
     let ports = judgement.watched_ports();
+    let followed = ports.iter().flat_map(|(id, ports)| ports.difference(&watch.ports).map(|port| (*id, *port)));
+    judgement.observation.followed = followed.collect();
     judgement.observation.hidden = facts.hidden.is_some();
     for network in &facts.networks {
         judgement.observation.received.extend(network.received.map(|received| (network.id, received)));
@@ -73,10 +79,12 @@ struct Judgement<'a> {
 }
 
 impl Judgement<'_> {
-    /// The ports watched in each network: those of the settings, and those to which docker-proxy leads from a watched
-    /// one.
+    /// The ports watched in each network: those of the settings, and those to which docker-proxy leads, or has led, from a
+    /// watched one.
     fn watched_ports(&self) -> BTreeMap<NetworkId, BTreeSet<u16>> {
-        let every = |network: &Network| (network.id, self.watch.ports.clone());
+        let followed = |id| self.evidence.followed.range((id, 0)..=(id, u16::MAX)).map(|(_, port)| *port);
+        let every =
+            |network: &Network| (network.id, self.watch.ports.iter().copied().chain(followed(network.id)).collect());
         let mut ports: BTreeMap<NetworkId, BTreeSet<u16>> = self.facts.networks.iter().map(every).collect();
         loop {
             let mut grown = false;

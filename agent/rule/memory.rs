@@ -1,9 +1,11 @@
 //! What must survive a restart of the agent, and nothing else.
 
+use std::collections::BTreeSet;
 use std::time::Duration;
 
 use super::answers::ListenerId;
 use super::clocks::Running;
+use super::facts::NetworkId;
 use super::moment::Moment;
 use super::tracker::KnownConnection;
 
@@ -19,7 +21,11 @@ pub struct Memory {
     pub joining_waited: Duration,
     /// When a connection that may have been an attempt to join last ended.
     pub join_ended: Option<Moment>,
+    /// When EC2 first gave notice that it takes the instance back.
+    pub reclaimed: Option<Moment>,
     pub connections: Vec<KnownConnection>,
     /// How many were online according to each server, and when it was asked.
     pub answers: Vec<(ListenerId, u32, Moment)>,
+    /// Ports to which docker-proxy has led.
+    pub followed: BTreeSet<(NetworkId, u16)>,
 }

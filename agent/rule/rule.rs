@@ -183,12 +183,17 @@ impl Rule {
     #[must_use]
     pub fn remembering(settings: RuleSettings, memory: Memory, now: Moment) -> Self {
         Rule {
-            evidence: Evidence { answers: Answers::remembering(memory.answers, now), ..Evidence::default() },
+            evidence: Evidence {
+                answers: Answers::remembering(memory.answers, now),
+                followed: memory.followed,
+                ..Evidence::default()
+            },
             tracker: Tracker::remembering(memory.connections, now),
             clocks: Clocks::resuming(memory.running, memory.no_player),
             joining: Joining::resuming(memory.joining_waited, memory.join_ended.filter(|at| *at <= now)),
             last_player: memory.last_player.filter(|at| *at <= now),
             efs_waited: memory.efs_waited,
+            reclaimed: memory.reclaimed.filter(|at| *at <= now),
             ..Rule::new(settings)
         }
     }
@@ -203,14 +208,27 @@ impl Rule {
             efs_waited: self.efs_waited,
             joining_waited: self.joining.waited(),
             join_ended: self.joining.last_ended(),
+            reclaimed: self.reclaimed,
             connections: self.tracker.known(),
             answers: self.evidence.answers.known(),
+            followed: self.evidence.followed.clone(),
         }
     }
 
     /// Replaces the settings; the clocks keep running.
     pub fn set_settings(&mut self, settings: RuleSettings) {
+        if settings.ports != self.settings.ports {
+            // They were followed from ports that may no longer be watched.
+            self.evidence.followed.clear();
+        }
         self.settings = settings;
+    }
+
+    /// All ports whose rows the next sample has to show. The judgement decides in which networks each is watched.
+    #[must_use]
+    pub fn watched_ports(&self) -> BTreeSet<u16> {
+        let followed = self.evidence.followed.iter().map(|(_, port)| *port);
+        self.settings.ports.iter().copied().chain(followed).collect()
     }
 
     /// Forgets everything seen, because the machine was suspended and it no longer applies. The reclaim notice and the
@@ -250,6 +268,7 @@ impl Rule {
 
     /// Records what a server answered, or that it did not.
     pub fn learn(&mut self, asked: Asked) {
+        self.tracker.asked(asked.listener.network, asked.arrived);
         self.evidence.answers.learn(asked);
     }
 
@@ -282,7 +301,7 @@ impl Rule {
         let nobody: BTreeSet<ListenerId> =
             fresh.iter().filter(|asked| said_nobody(asked)).map(|asked| asked.listener).collect();
         for asked in fresh {
-            self.evidence.answers.learn(asked);
+            self.learn(asked);
         }
         self.take_in(now, own, self.efs);
         // The sample ends the attempt if it shows a player, or does not show everything.
@@ -471,6 +490,8 @@ impl Rule {
             .accepting
             .retain(|listener| observation.listeners.contains(listener) || observation.may_hide(listener.network));
         self.evidence.accepting.extend(&observation.accepting);
+        self.evidence.followed.retain(|(network, _)| observation.may_hide(*network));
+        self.evidence.followed.extend(&observation.followed);
         let gone = self.tracker.update(now, &observation);
         self.joining.ended(now, &gone, self.settings.min_connection, self.settings.interval);
         let listener = !observation.servers.is_empty();

@@ -8,7 +8,7 @@ use super::answers::{Answers, ListenerId};
 use super::facts::{ConnectionRow, NetworkId, Socket};
 use super::moment::Moment;
 use super::observation::{Observation, WatchedConnection};
-use super::traffic::Traffic;
+use super::traffic::{NetworkTraffic, Traffic};
 
 /// A connection that the server has not accepted delays a stop for this long after it was first seen. After that it is
 /// the backlog of a frozen server, not a player joining.
@@ -135,7 +135,7 @@ pub struct Tracker {
     read: BTreeMap<NetworkId, Moment>,
     /// When the last observation was.
     last: Option<Moment>,
-    received: BTreeMap<NetworkId, Traffic>,
+    received: BTreeMap<NetworkId, NetworkTraffic>,
     unshown: BTreeMap<Socket, Unshown>,
     /// The second witness has looked since [`Tracker::forget_witness`].
     witnessed: bool,
@@ -182,6 +182,13 @@ impl Tracker {
             listened: track.listened,
         };
         self.tracks.iter().map(known).collect()
+    }
+
+    /// A question of the agent's own has brought so many bytes to `network`.
+    pub fn asked(&mut self, network: NetworkId, arrived: u64) {
+        if let Some(received) = self.received.get_mut(&network) {
+            received.own(arrived);
+        }
     }
 
     /// Takes an observation: adds new connections, and removes and returns those that are gone, unless their network

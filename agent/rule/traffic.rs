@@ -38,6 +38,10 @@ impl Traffic {
         }
     }
 
+    fn is_empty(&self) -> bool {
+        self.points.is_empty()
+    }
+
     /// Whether fewer than `limit` bytes have come in during at least the last `stretch`; false if that is not known.
     #[must_use]
     pub fn is_below(&self, limit: u64, stretch: Duration, now: Moment) -> bool {
@@ -46,6 +50,45 @@ impl Traffic {
         };
         let before = self.points.iter().rev().find(|(at, _)| latest.since(*at) >= stretch);
         before.is_some_and(|(_, then)| received - then < limit)
+    }
+}
+
+/// What the interfaces of a network have received, apart from the agent's own questions: those alone would keep a network
+/// from ever being quiet.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct NetworkTraffic {
+    /// What the counter last showed.
+    counter: u64,
+    /// What the agent's own questions have brought, as far as no increase of the counter has been put down to it.
+    own: u64,
+    /// What others have.
+    others: u64,
+    traffic: Traffic,
+}
+
+impl NetworkTraffic {
+    /// Records that so many bytes have arrived because of the agent itself.
+    pub fn own(&mut self, bytes: u64) {
+        self.own = self.own.saturating_add(bytes);
+    }
+
+    /// Records what the counter shows at `now`. If it has gone back, it is a different counter.
+    pub fn note(&mut self, now: Moment, received: u64) {
+        if self.traffic.is_empty() || received < self.counter {
+            *self = NetworkTraffic { counter: received, ..NetworkTraffic::default() };
+        }
+        let more = received - self.counter;
+        let own = self.own.min(more);
+        self.counter = received;
+        self.own -= own;
+        self.others += more - own;
+        self.traffic.note(now, self.others);
+    }
+
+    /// As [`Traffic::is_below`], for what others have brought.
+    #[must_use]
+    pub fn is_below(&self, limit: u64, stretch: Duration, now: Moment) -> bool {
+        self.traffic.is_below(limit, stretch, now)
     }
 }
 
@@ -75,6 +118,25 @@ mod tests {
         traffic.note(at(0), 1000);
         traffic.note(at(300), 10);
         assert!(!traffic.is_below(600, Duration::from_mins(5), at(300)));
+    }
+
+    #[test]
+    fn what_the_agent_has_asked_is_not_what_a_network_has_received() {
+        let mut traffic = NetworkTraffic::default();
+        traffic.own(1_000_000);
+        // A question every minute, which a sample may show before it is over.
+        for second in (0..600).step_by(5) {
+            traffic.note(at(second), 5000 + 300 * (second + 57).div_ceil(60));
+            if second % 60 == 5 {
+                traffic.own(300);
+            }
+        }
+        assert!(traffic.is_below(600, Duration::from_mins(5), at(595)));
+        // A new network of this number.
+        for second in (600..1200).step_by(5) {
+            traffic.note(at(second), second);
+        }
+        assert!(!traffic.is_below(300, Duration::from_mins(5), at(1195)), "what was asked before is not taken off it");
     }
 
     proptest! {

@@ -21,6 +21,7 @@ use crate::ask::{self, AskTarget, Protocol};
 use crate::clock::{self, SLEEP, Timer};
 use crate::cloud::Cloud;
 use crate::config::Settings;
+use crate::config::settings::Scope;
 use crate::holds::KnownHolds;
 use crate::host::Host;
 use crate::host::mounts::efs;
@@ -131,7 +132,8 @@ impl<H: Host, C: Cloud, S: Supervisor> Service<H, C, S> {
     fn sample(&mut self, now: Moment) {
         self.notice_sleep();
         let own = self.deps.tasks.asker.own().snapshot();
-        self.last = self.deps.host.look(now, Depth::Sample, &self.settings.scope, &own);
+        let scope = self.scope();
+        self.last = self.deps.host.look(now, Depth::Sample, &scope, &own);
         let efs = self.look_for_efs();
         self.look_for_holds(now);
         let actions = self.rule.observe(now, &self.last.facts, efs);
@@ -187,6 +189,11 @@ impl<H: Host, C: Cloud, S: Supervisor> Service<H, C, S> {
         self.events.hold_notes(&self.conditions.hold_notes, &notes);
         self.events.holds(&self.conditions.holds, &holds);
         (self.conditions.hold_notes, self.conditions.holds) = (notes, holds);
+    }
+
+    /// What a look has to show.
+    fn scope(&self) -> Scope {
+        Scope { ports: self.rule.watched_ports(), ..self.settings.scope.clone() }
     }
 
     /// Which listeners are asked, and where.
@@ -265,5 +272,5 @@ impl<H: Host, C: Cloud, S: Supervisor> Service<H, C, S> {
 /// The outcome of a question, as the rule takes it.
 fn learned(asked: ask::AskOutcome<ListenerId>) -> Asked {
     let answer = asked.answer.ok().map(|ask::Answer { online, names }| Answer { online, names });
-    Asked { listener: asked.id, at: asked.asked_at, answer }
+    Asked { listener: asked.id, at: asked.asked_at, answer, arrived: asked.arrived }
 }

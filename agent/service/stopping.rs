@@ -72,10 +72,10 @@ impl<H: Host, C: Cloud, S: Supervisor> Service<H, C, S> {
     /// Takes the last look. Nothing that waits comes between a clean one and the request.
     fn last_look(&mut self, attempt: AttemptId, action: StopAction, fresh: Vec<Asked>, provision: C::Provision) {
         self.notice_sleep();
-        let (scope, own) = (&self.settings.scope, self.deps.tasks.asker.own().snapshot());
+        let (scope, own) = (self.scope(), self.deps.tasks.asker.own().snapshot());
         let before = self.deps.clock.now();
-        let first = self.deps.host.look(before, Depth::LastLook, scope, &own).facts;
-        let second = self.deps.host.second_look(before, scope, &own);
+        let first = self.deps.host.look(before, Depth::LastLook, &scope, &own).facts;
+        let second = self.deps.host.second_look(before, &scope, &own);
         let now = self.deps.clock.now();
         self.look_for_holds(now);
         let witness = match &second {

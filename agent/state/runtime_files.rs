@@ -61,6 +61,8 @@ fn goes_on_from(now: &Memory, before: &Memory) -> bool {
         && now.joining_waited >= before.joining_waited
         && now.join_ended == before.join_ended
         && now.connections == before.connections
+        && now.reclaimed == before.reclaimed
+        && now.followed == before.followed
         && now.answers.iter().map(said).eq(before.answers.iter().map(said))
 }
 

@@ -65,6 +65,12 @@ struct StateFile {
     join_ended_ms: Option<u64>,
     connections: Vec<ConnectionEntry>,
     answers: Vec<Answered>,
+    // Earlier versions did not write the following.
+    #[serde(default)]
+    reclaimed_ms: Option<u64>,
+    /// Networks, and ports there.
+    #[serde(default)]
+    followed: Vec<(u64, u16)>,
 }
 
 #[derive(Debug, Clone, Copy, Serialize, Deserialize)]
@@ -145,6 +151,8 @@ pub fn text(memory: &Memory, boot_id: &str, slept: Duration) -> String {
                 at_ms: millis(at.0),
             })
             .collect(),
+        reclaimed_ms: memory.reclaimed.map(|at| millis(at.0)),
+        followed: memory.followed.iter().map(|(network, port)| (network.0, *port)).collect(),
     };
     // Fails only for maps with non-string keys and for failing Serialize impls; there are none here.
     serde_json::to_string(&record).unwrap_or_default()
@@ -203,13 +211,17 @@ pub fn parse(text: &[u8], boot_id: &str, slept: Duration, now: Moment) -> Result
         efs_waited,
         joining_waited,
         join_ended: record.join_ended_ms.map(moment),
+        reclaimed: record.reclaimed_ms.map(moment),
         connections: connections.collect(),
         answers: answers.collect(),
+        followed: record.followed.into_iter().map(|(network, port)| (NetworkId(network), port)).collect(),
     })
 }
 
 #[cfg(test)]
 mod tests {
+    use std::collections::BTreeSet;
+
     use super::*;
     use proptest::prelude::*;
 
@@ -239,11 +251,13 @@ mod tests {
             efs_waited: Duration::from_secs(7),
             joining_waited: Duration::from_secs(8),
             join_ended: Some(Moment(Duration::from_secs(6500))),
+            reclaimed: Some(Moment(Duration::from_secs(6600))),
             connections: vec![
                 known(0, "198.51.100.7:40000", 77, 5000),
                 known(4_026_532_000, "[2001:db8::7]:40001", 0, 6000),
             ],
             answers: vec![(listener, 2, Moment(Duration::from_secs(7000)))],
+            followed: [(NetworkId(4_026_532_000), 25577)].into(),
         }
     }
 
@@ -256,6 +270,15 @@ mod tests {
         for memory in [memory(), Memory::default()] {
             assert_eq!(taken_up(&text(&memory, BOOT, Duration::ZERO)).unwrap(), memory);
         }
+    }
+
+    #[test]
+    fn a_state_that_an_earlier_version_has_written_is_taken_up() {
+        let memory = Memory { reclaimed: None, followed: BTreeSet::new(), ..memory() };
+        let whole = text(&memory, BOOT, Duration::ZERO);
+        let earlier = whole.replace(r#","reclaimed_ms":null,"followed":[]"#, "");
+        assert_ne!(earlier, whole);
+        assert_eq!(taken_up(&earlier).unwrap(), memory);
     }
 
     #[test]

@@ -45,10 +45,19 @@ impl Asker {
 pub(crate) fn put(world: &mut World, questions: &[Question]) -> Vec<(Ms, Asked)> {
     let now = world.moment();
     let ask = |question: &Question| {
+        let brought = world.brought();
         let answered = world.ask(question.listener).filter(|(_, takes)| *takes < DEADLINE);
         let takes = answered.map_or(DEADLINE, |(_, takes)| takes);
         let answer = answered.map(|(online, _)| Answer { online, names: Vec::new() });
-        (now + takes, Asked { listener: question.listener, at: Moment(Duration::from_millis(now)), answer })
+        (
+            now + takes,
+            Asked {
+                listener: question.listener,
+                at: Moment(Duration::from_millis(now)),
+                answer,
+                arrived: world.brought() - brought,
+            },
+        )
     };
     questions.iter().map(ask).collect()
 }

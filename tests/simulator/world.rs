@@ -235,6 +235,11 @@ impl<'s> World<'s> {
         self.links.received(self.now, &self.doors, network) + self.asked[network]
     }
 
+    /// Bytes that the agent's questions have brought to all networks.
+    pub(crate) fn brought(&self) -> u64 {
+        self.asked.iter().sum()
+    }
+
     pub(crate) fn version(&self) -> Version {
         Version {
             links: self.links.version(),

@@ -156,7 +156,7 @@ fn names_and_counts_are_shown_as_the_servers_give_them() {
     run.see(&both);
     for (listener, names) in [(server(), ["Alex", "Kai"]), (java(NetworkId::HOST, "0.0.0.0:25566"), ["Kai", "Sam"])] {
         let answer = Answer { online: 2, names: names.map(str::to_owned).to_vec() };
-        run.rule.learn(Asked { listener, at: run.now, answer: Some(answer) });
+        run.rule.learn(Asked { listener, at: run.now, answer: Some(answer), arrived: 0 });
     }
     run.see(&both);
     let view = run.rule.view(run.now);

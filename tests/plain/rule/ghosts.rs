@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use mc_idle_rule::facts::ConnectionRow;
 use mc_idle_rule::tracker::ConnectionClass;
-use mc_idle_rule::{Alarm, Facts, ListenerId, Rule, State};
+use mc_idle_rule::{Alarm, Asked, Facts, ListenerId, Rule, State};
 
 use crate::rule::machine::{A, connection, java, listens, machine, network};
 use crate::rule::run::{INTERVAL, Run, row, rule_settings, server, showing, socket};
@@ -62,6 +62,24 @@ fn a_connection_on_which_nothing_comes_in_is_a_ghost_after_ten_minutes_and_holds
     assert_eq!(run.rule.view(run.now).counts.unwrap().players, 0);
     let attempt = run.see_for(MINUTE, &received(4000)).expect("a window later");
     assert_eq!(run.look(attempt, &received(4000), &received(4000)), Ok(()), "shown, and counts for nothing");
+}
+
+#[test]
+fn a_container_that_receives_next_to_nothing_but_the_agents_questions_has_ghosts_and_one_with_a_player_has_none() {
+    let server = java(A, "0.0.0.0:25565");
+    for (others, expected) in [(1, ConnectionClass::Ghost), (3, ConnectionClass::Player)] {
+        let mut run = Run::new(rule_settings());
+        let (from, mut asked) = (run.now, 0);
+        while run.now.since(from) < 40 * MINUTE {
+            // A frozen server whose player's machine has gone is asked all the same.
+            if run.now.0.as_secs().is_multiple_of(60) {
+                asked += 294;
+                run.rule.learn(Asked { arrived: 294, ..run.asked(server, None) });
+            }
+            run.see(&contained(Some(5000 + asked + others * run.now.since(from).as_secs())));
+        }
+        assert_eq!(class(&run), expected, "{others} bytes a second from others");
+    }
 }
 
 #[test]

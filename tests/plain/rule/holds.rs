@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use mc_idle_rule::rule::{AbortReason, RECLAIM_PATIENCE};
-use mc_idle_rule::{Blocker, Efs, Patience, RuleSettings, State};
+use mc_idle_rule::{Blocker, Efs, Patience, Rule, RuleSettings, State};
 
 use crate::rule::run::{INTERVAL, NO_JITTER, Run, empty, no_server, rule_settings, with};
 
@@ -148,12 +148,25 @@ fn a_notice_that_is_over_is_no_reason_to_end_a_preparation() {
 }
 
 #[test]
-fn a_notice_outlives_a_sleep_and_a_new_agent_has_to_be_told() {
+fn a_notice_outlives_a_sleep_and_a_restart_and_a_new_agent_waits_no_longer_for_it() {
     let mut run = Run::new(rule_settings());
-    run.rule.reclaim(run.now, true);
+    let noticed = run.now;
+    run.rule.reclaim(noticed, true);
     run.rule.start_afresh();
     assert_eq!(run.until_prepared(20, &empty(), Efs::Mounted), None);
     assert_eq!(run.state(), State::Due(Blocker::Reclaim));
+    // Due at once, and before instance metadata has told this agent of the notice.
     run.restart(INTERVAL);
-    assert!(run.until_prepared(1, &empty(), Efs::Mounted).is_some());
+    assert_eq!(run.until_prepared(1, &empty(), Efs::Mounted), None);
+    assert_eq!(run.state(), State::Due(Blocker::Reclaim));
+    run.rule.reclaim(run.now, true);
+    assert!(run.until_prepared(60, &empty(), Efs::Mounted).is_some());
+    assert_eq!(run.now.since(noticed), RECLAIM_PATIENCE);
+}
+
+#[test]
+fn a_notice_of_the_future_is_none() {
+    let mut run = Run::new(rule_settings());
+    run.rule.reclaim(run.now.plus(INTERVAL), true);
+    assert_eq!(Rule::remembering(rule_settings(), run.rule.memory(), run.now).memory().reclaimed, None);
 }

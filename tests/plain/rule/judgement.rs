@@ -107,6 +107,44 @@ fn a_published_port_behind_which_nothing_listens_is_no_server_whatever_else_live
     stops(&facts, false);
 }
 
+/// Docker's daemon can end while its containers live on, and its docker-proxies end with it; the packet filter still leads
+/// players to the server.
+#[test]
+fn where_a_publication_has_led_is_watched_for_as_long_as_the_container_lives() {
+    let inner = |players: u64| {
+        let mut sockets = listens(&["0.0.0.0:25577"]);
+        sockets.connections.extend(
+            (0..players)
+                .map(|number| connection(A, "172.17.0.2:25577", &format!("203.0.113.7:{}", 40000 + number), 100)),
+        );
+        network(A, "172.17.0.2", sockets)
+    };
+    let without_docker = |players| machine(Sockets::default(), vec![inner(players)]);
+    let mut run = Run::new(rule_settings());
+    assert_eq!(run.see_for(5 * MINUTE, &published("172.17.0.2:25577", vec![inner(1)])), None);
+    assert_eq!(run.see_for(10 * MINUTE, &without_docker(1)), None);
+    assert_eq!(run.state(), State::Occupied);
+    assert_eq!(run.rule.watched_ports(), [25565, 25577].into(), "the rows there have to be read");
+    // Nor does an agent forget that which is started now; and whoever comes is seen.
+    run.restart(INTERVAL);
+    assert_eq!(run.rule.watched_ports(), [25565, 25577].into());
+    assert_eq!(run.see(&without_docker(0)), None);
+    assert_eq!(run.state(), State::Idle);
+    assert_eq!(run.see_for(10 * MINUTE, &without_docker(2)), None);
+    assert_eq!(run.rule.view(run.now).counts.map(|counts| counts.players), Some(2));
+    // The container ends.
+    assert_eq!(run.see(&machine(Sockets::default(), Vec::new())), None);
+    assert_eq!((run.state(), run.rule.watched_ports()), (State::NoServer, [25565].into()));
+}
+
+#[test]
+fn a_publication_is_followed_from_the_ports_of_the_settings_in_force() {
+    let mut run = Run::new(rule_settings());
+    run.see(&published("172.17.0.2:25577", vec![network(A, "172.17.0.2", listens(&["0.0.0.0:25577"]))]));
+    run.rule.set_settings(RuleSettings { ports: [25566].into(), ..rule_settings() });
+    assert_eq!(run.rule.watched_ports(), [25566].into());
+}
+
 #[test]
 fn a_published_port_that_leads_to_a_network_that_cannot_be_seen_is_unknown() {
     let facts = published("172.17.0.2:25565", vec![network(B, "172.17.0.9", Sockets::default())]);

@@ -147,7 +147,7 @@ impl Run {
     /// What a question put to `listener` now leads to; `None` is no answer.
     pub(crate) fn asked(&self, listener: ListenerId, online: Option<u32>) -> Asked {
         let answer = online.map(|online| Answer { online, names: Vec::new() });
-        Asked { listener, at: self.now, answer }
+        Asked { listener, at: self.now, answer, arrived: 0 }
     }
 
     /// `listener` is asked now, and says that so many are online, or nothing.

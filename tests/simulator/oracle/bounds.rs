@@ -245,7 +245,7 @@ impl Bounds {
         let watched = |time: Ms| watches_since + time <= self.now;
         // What a server accepts after it has hung is taken for somebody who has just come.
         let Some(accepted) = link.accepted else { return world.now() - link.since > 2 * MINUTE };
-        // In a container the agent's own questions are heard: its network is never quiet. NoSockDiag tells no bytes.
+        // In a container whoever else sends something keeps the whole network from being quiet. NoSockDiag tells no bytes.
         if !world.site().has_sock_diag() || door.network != 0 || world.now() - accepted < 12 * MINUTE {
             return false;
         }
