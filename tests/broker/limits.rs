@@ -151,6 +151,18 @@ fn what_no_client_sends_ends_the_connection_and_nothing_else() {
     drop(Client::connect(broker.port, 774).status());
 }
 
+/// Two bytes ask for a status that may have some hundred kilobytes; no client asks twice.
+#[test]
+fn a_status_is_answered_once_however_often_it_is_asked_for() {
+    let (_launcher, _sessions, broker) = asleep("");
+    let mut client = Client::connect(broker.port, 774);
+    client.send(&[handshake(774, 1), Packet::new(0).framed().repeat(1000)].concat());
+    let mut answers = Vec::new();
+    client.stream.read_to_end(&mut answers).unwrap();
+    let text = String::from_utf8_lossy(&answers);
+    assert_eq!(text.matches("mcBroker").count(), 1, "{} bytes", answers.len());
+}
+
 #[test]
 fn a_client_that_sends_byte_by_byte_is_understood() {
     let (launcher, sessions, broker) = asleep("");
