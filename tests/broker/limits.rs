@@ -227,6 +227,18 @@ fn one_address_has_so_many_connections_and_logins_and_another_one_has_its_own() 
     assert_eq!(client.packet().unwrap()[0], 1, "a request for encryption");
 }
 
+/// Those beyond its limit take no place from anybody else.
+#[test]
+fn an_address_with_too_many_connections_pushes_nobody_out() {
+    let (_launcher, _sessions, broker) = asleep("");
+    let (flood, friend) = (Ipv4Addr::new(127, 9, 9, 11), Ipv4Addr::new(127, 9, 9, 12));
+    let mut friend = Client::connect_from(friend, broker.port, 774).unwrap();
+    let _open: Vec<Client> = (0..256).map(|_| Client::connect_from(flood, broker.port, 774).unwrap()).collect();
+    (0..4500).for_each(|_| drop(Client::connect_from(flood, broker.port, 774).unwrap()));
+    friend.log_in("alex");
+    assert_eq!(friend.packet().expect("he has been pushed out")[0], 1, "a request for encryption");
+}
+
 #[test]
 fn a_network_that_may_not_log_in_may_ping() {
     let (launcher, _sessions, broker) = asleep("allow_networks = [\"127.0.0.1\", \"127.7.0.0/16\"]");
