@@ -166,7 +166,7 @@ mod tests {
         let of = |code, body: &str| start_answer(StatusCode::from_u16(code).unwrap(), body.as_bytes());
         assert!(matches!(of(202, r#"{"state":"starting"}"#), StartAnswer::Accepted(Some(_))));
         assert_eq!(of(200, "garbage"), StartAnswer::Accepted(None));
-        assert_eq!(of(401, ""), StartAnswer::KeyRefused);
+        assert_eq!(of(401, r#"{"why":"To start the server, open the invitation link."}"#), StartAnswer::KeyRefused);
         assert_eq!(of(403, r#"{"why":"This key is not valid any more."}"#), StartAnswer::KeyRefused);
         assert_eq!(
             of(403, r#"{"why":"Alex is not on the list of players who may start this server."}"#),
