@@ -3,9 +3,12 @@
 use std::thread;
 use std::time::Duration;
 
+use mc_heartbeat::AgentState;
+
 use crate::launcher::{ALEX, KEY, Launcher, OFTEN, SELDOM};
 use crate::stand_in::{Fault, INSTANCE, StandIn};
 use crate::support::wait_until;
+use crate::telling::heartbeat;
 
 const LAUNCH: &[(&str, &str)] = &[("MC_MODE", "launch"), ("MC_LAUNCH_TEMPLATE", "lt-0123456789abcdef0:1")];
 
@@ -98,6 +101,26 @@ fn while_it_stops_a_start_is_remembered_and_served_once() {
     ec2.set("stopped");
     thread::sleep(Duration::from_secs(3));
     assert_eq!(ec2.count("StartInstances"), 1);
+}
+
+/// The agent has said that it stops its instance, and EC2 does not show that yet.
+#[test]
+fn a_press_right_before_ec2_shows_the_stop_is_served_as_well() {
+    for settings in [&[][..], LAUNCH] {
+        let ec2 = StandIn::start("running");
+        heartbeat(&ec2, AgentState::Stopping, 0);
+        let launcher = Launcher::start(&ec2, OFTEN, settings);
+        let pressed = launcher.press();
+        assert_eq!((pressed.status, pressed.json()["state"].as_str()), (202, Some("stopping")), "{pressed:?}");
+        // Several looks of the warden.
+        thread::sleep(Duration::from_secs(3));
+        assert_eq!(ec2.count("StartInstances"), 0);
+        ec2.set("stopping");
+        thread::sleep(Duration::from_secs(2));
+        ec2.set("stopped");
+        wait_until("it runs", || (ec2.instance().state == "running").then_some(()));
+        assert_eq!((ec2.count("StartInstances"), ec2.get("wanted").as_deref()), (1, Some("none")));
+    }
 }
 
 #[test]
