@@ -192,6 +192,22 @@ fn what_is_not_known_starts_nothing() {
     assert_eq!(ec2.count("StartInstances"), 0);
 }
 
+/// What EC2 has done with a request that it has not answered is not known.
+#[test]
+fn a_start_whose_answer_gets_lost_is_not_said_to_have_failed() {
+    for (action, settings) in [("StartInstances", &[][..]), ("RunInstances", LAUNCH)] {
+        let ec2 = if settings.is_empty() { StandIn::start("stopped") } else { StandIn::empty() };
+        ec2.fail(action, Fault::LostAnswer);
+        let launcher = Launcher::start(&ec2, SELDOM, settings);
+        let pressed = launcher.press();
+        let words = "Nobody knows whether the server was started: EC2 does not answer. Look again in a minute.";
+        assert_eq!((pressed.status, pressed.json()["why"].as_str()), (503, Some(words)), "{action}: {pressed:?}");
+        wait_until("it runs all the same", || (ec2.instance().state == "running").then_some(()));
+        ec2.mend();
+        assert_eq!((launcher.press().status, ec2.machines(), ec2.count(action)), (202, 1, 1), "{action}");
+    }
+}
+
 /// Whatever does not answer, the page does.
 #[test]
 fn while_ec2_and_ssm_hang_the_page_answers_and_says_so() {
