@@ -91,7 +91,13 @@ impl Outbox {
         if self.pending.len() >= MOST {
             self.pending.remove(0);
         }
-        self.pending.push(Pending { text: text.chars().take(LONGEST).collect(), left });
+        let text = text.chars().take(LONGEST).map(|char| match char {
+            // SSM would take two of them for a template, and refuse to keep anything (PutParameter, SSM API reference).
+            '{' => '(',
+            '}' => ')',
+            other => other,
+        });
+        self.pending.push(Pending { text: text.collect(), left });
     }
 
     /// What is due at `now`: on each channel the oldest message that waits, and no other, so that order is kept.
