@@ -319,7 +319,10 @@ impl Round<'_> {
         let (heartbeat, hold) = tokio::join!(heartbeat(&parameters, Deadline::after(CALL)), self.hold());
         let read = dead_man::Read { heartbeat, hold };
         let now = clock::now();
-        let Some(case) = self.memory.cases.iter().find(|case| case.instance_id == instance.id).cloned() else { return };
+        let case = self.memory.cases.iter_mut().find(|case| case.instance_id == instance.id);
+        let Some(case) = case else { return };
+        case.asked([first, second], now);
+        let mut case = case.clone();
         let (_, actions) = dead_man::look(instance, &read, Some(&case), &settings.limits, now);
         let verdict = if actions.contains(&Action::Ask) {
             dead_man::verdict(&case, [first, second], described.as_ref(), &settings.limits, now)
@@ -331,18 +334,26 @@ impl Round<'_> {
             Verdict::Leave => {}
             Verdict::Announce { stop_at } => {
                 self.add(&alarm::announced(settings, instance, stop_at), now);
-                let announced = Case { announced_at: Some(now), ..case };
-                self.memory.cases.retain(|case| case.instance_id != instance.id);
-                self.memory.cases.push(announced);
+                case.announced_at = Some(now);
+                self.note_case(case);
             }
-            Verdict::Stop => {
-                let stopped = role.ec2().stop(&instance.id, Deadline::after(CALL)).await;
-                if let Err(why) = &stopped {
+            Verdict::Stop => match role.ec2().stop(&instance.id, Deadline::after(CALL)).await {
+                Ok(()) => self.add(&alarm::stopped(settings, instance, [first, second]), now),
+                Err(why) => {
                     self.failures.push(format!("cannot stop {}: {why}", instance.id));
+                    if case.tells_refusal(now) {
+                        self.add(&alarm::not_stopped(settings, instance, &why), now);
+                    }
+                    self.note_case(case);
                 }
-                self.add(&alarm::stopped(settings, instance, &stopped), now);
-            }
+            },
         }
+    }
+
+    /// Remembers `case` in place of what was remembered of its instance.
+    fn note_case(&mut self, case: Case) {
+        self.memory.cases.retain(|other| other.instance_id != case.instance_id);
+        self.memory.cases.push(case);
     }
 
     fn tell_news(&mut self, wake: &Wake, seen: &Look) {
