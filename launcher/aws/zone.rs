@@ -24,7 +24,7 @@ pub async fn change(aws: &Aws, record: &DnsRecord, changes: &[Change], deadline:
     match deadline.limit("Route 53", call.send()).await? {
         // Removed already: by a request whose answer got lost, for example.
         Err(error) if removes_only && is_not_found(&error) => Ok(()),
-        changed => changed.map(drop).map_err(|error| in_words("Route 53", &allow, &error)),
+        answer => answer.map(drop).map_err(|error| in_words("Route 53", &allow, &error)),
     }
 }
 
