@@ -482,6 +482,26 @@ fn an_account_whose_starts_nobody_joins_after_has_to_wait() {
     steve.transferred();
 }
 
+/// A friend of his has the server's own address.
+#[test]
+fn an_account_after_whose_start_somebody_played_need_not_wait_whichever_way_he_came() {
+    let (launcher, sessions) = asleep();
+    let broker = Broker::start(&launcher, &sessions, "");
+    let alex = held(broker.port, 774, "alex", &sessions);
+    wait_until("the start", || (launcher.starts() == ["alex"]).then_some(()));
+    drop(alex);
+    let mut played = status("up", None);
+    played["players"] = json!(1);
+    for (next, shown) in [(played, "Up."), (status("asleep", None), "Asleep. Join to start it.")] {
+        launcher.set(next);
+        wait_until("it is seen", || {
+            (Client::connect(broker.port, 774).status()["description"]["text"] == shown).then_some(())
+        });
+    }
+    let _alex = held(broker.port, 774, "alex", &sessions);
+    wait_until("the second start", || (launcher.starts() == ["alex", "alex"]).then_some(()));
+}
+
 #[test]
 fn held_players_are_told_that_the_broker_ends() {
     let (launcher, sessions) = asleep();

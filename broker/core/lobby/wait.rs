@@ -251,6 +251,9 @@ impl Lobby {
     ) {
         if let Ok(status) = &status {
             self.starter.seen(status.state, now);
+            if status.players.is_some_and(|players| players > 0) {
+                self.starter.somebody_plays();
+            }
             if status.state != ServerState::Up {
                 self.words = None;
             }
