@@ -239,7 +239,7 @@ async fn transfers(status: Option<&LauncherStatus>) -> Finding {
                 "the server at {at} does not take players who are handed over: set accepts-transfers=true in its \
                  server.properties and restart it"
             )),
-            None => Finding::NotRun(format!("the server at {at} does not answer")),
+            None => Finding::NotRun(format!("the server at {at} does not say; try again in a minute")),
         },
         PingResult::Ourselves | PingResult::Silent => Finding::NotRun(format!(
             "no server answers at {at}; if it is up, open its port for this machine and for players"

@@ -19,6 +19,10 @@ const PATIENCE: Duration = Duration::from_millis(2500);
 const REFUSES_WITHIN: Duration = Duration::from_secs(1);
 /// The bytes that are read at once.
 const PIECE: usize = 4096;
+/// What a server says to those who are handed over if it takes none, and the most that is read of it, in bytes. It is the key of
+/// a text (the game's own source, ServerHandshakePacketListenerImpl); Velocity has the same.
+const REFUSAL: &[u8] = b"transfers_disabled";
+const LONGEST_REASON: u64 = 1024;
 /// Somebody who was handed over (minecraft.wiki, "Java Edition protocol/Packets", handshake).
 const TRANSFER: u32 = 3;
 /// The protocol to speak where the server does not say its own: 1.21.11.
@@ -49,8 +53,8 @@ async fn exchange(address: SocketAddr) -> Option<Vec<u8>> {
     }
 }
 
-/// Whether the server at `address`, whose answer to a ping is `words`, takes players who are handed over; `None`: it does
-/// not answer at all. Only the handshake is sent, and nobody's name: one that refuses them says so at once.
+/// Whether the server at `address`, whose answer to a ping is `words`, takes players who are handed over; `None`: it does not
+/// say, or refuses for another reason. Only the handshake is sent, and nobody's name: one that refuses them says so at once.
 pub async fn takes_transfers(address: SocketAddr, words: &[u8]) -> Option<bool> {
     let protocol = serde_json::from_slice::<Value>(words)
         .ok()
@@ -66,7 +70,13 @@ pub async fn takes_transfers(address: SocketAddr, words: &[u8]) -> Option<bool> 
         stream.write_all(&handshake).await.ok()?;
         Some(stream)
     };
-    let mut stream = timeout(PATIENCE, Box::pin(sent)).await.ok().flatten()?;
-    // Silence: it waits for the name.
-    Some(timeout(REFUSES_WITHIN, stream.read(&mut [0])).await.is_err())
+    let mut stream = timeout(PATIENCE, Box::pin(sent)).await.ok().flatten()?.take(LONGEST_REASON);
+    let mut said = Vec::new();
+    match timeout(REFUSES_WITHIN, Box::pin(stream.read_to_end(&mut said))).await {
+        // It waits for the name.
+        Err(_) if said.is_empty() => Some(true),
+        _ if said.is_empty() || said.windows(REFUSAL.len()).any(|part| part == REFUSAL) => Some(false),
+        // Too many connections of this address, for example.
+        _ => None,
+    }
 }

@@ -11,7 +11,7 @@ use crate::lobby::start::{Consequence, StartAnswer, Starter};
 use crate::lobby::{Effect, Errand, Id, Note, Order};
 use crate::server::sight::{PingResult, Readiness, Sight};
 use crate::server::status::{Family, LauncherStatus, ServerState};
-use crate::texts::Ending;
+use crate::texts::{self, Ending};
 
 /// How often the launcher is asked while nobody waits, and how often the server for what it shows in the list.
 const AT_REST: Duration = Duration::from_secs(30);
@@ -251,6 +251,9 @@ impl Lobby {
     ) {
         if let Ok(status) = &status {
             self.starter.seen(status.state, now);
+            if status.players.is_some_and(|players| players > 0) {
+                self.starter.somebody_plays();
+            }
             if status.state != ServerState::Up {
                 self.words = None;
             }
@@ -343,10 +346,8 @@ impl Lobby {
 
     /// Whoever cannot wait is told to come back.
     fn send_back(&mut self, effects: &mut Vec<Effect>) {
-        let address = self.sight.status().and_then(|status| {
-            let address = status.address.clone()?;
-            Some(if status.port == 25565 { address } else { format!("{address}:{}", status.port) })
-        });
+        let address =
+            self.sight.status().and_then(|status| Some(texts::typed(status.address.as_deref()?, status.port)));
         let brief = self.held.iter().filter(|(_, held)| held.guest.manner == Manner::Brief);
         for id in brief.map(|(id, _)| *id).collect::<Vec<_>>() {
             self.end(id, Ending::ComeBack(address.clone()), effects);
