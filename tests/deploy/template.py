@@ -19,6 +19,7 @@ import yaml
 
 sys.dont_write_bytecode = True  # nothing generated among the sources
 import cloudformation  # noqa: E402
+import first_boot  # noqa: E402
 from cloudformation import ACCOUNT, REGION, Stack  # noqa: E402
 
 PROJECT = Path(__file__).resolve().parent.parent.parent
@@ -292,6 +293,8 @@ def of_user_data(chosen, stack, program):
             if shutil.which(check[0]):
                 done = subprocess.run([*check, file], capture_output=True, text=True, check=False)
                 expect(done.returncode == 0, f"{' '.join(check)}: {done.stdout}{done.stderr}")
+        for trouble in first_boot.troubles(files[script]["content"], Path(name) / "machine"):
+            fail(trouble)
         site = Path(name) / "config.toml"
         site.write_text(files["/etc/mc-idle/config.d/50-site.toml"]["content"])
         if program:
@@ -351,7 +354,7 @@ def main():
         expect(Stack(template, **NEEDED, **{name: zone}).violated(), f"{name} is taken without its zone")
     print(f"{count} set-ups: open are the game and the page only; each role may do what launcher/iam says, and no more")
     print("the page's function URL has both permissions; EFS stays, and nothing else does; everything is tagged")
-    print(f"{len(judged)} kinds of user data: cloud-config, a script that bash takes, settings that mc-idle takes")
+    print(f"{len(judged)} kinds of user data: cloud-config, settings that mc-idle takes, a script that is tried again until all is set up")
     of_the_deployer(template)
     print("whoever has deploy/iam may make and delete each kind of resource, and no world")
 
