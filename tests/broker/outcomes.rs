@@ -1,4 +1,4 @@
-//! Everything that can come of a join, and what the player reads.
+//! Everything that can come of a join, and what the player reads. Over 400 lines: the tests share one set of helpers.
 
 use std::net::{IpAddr, Ipv4Addr, TcpListener, TcpStream};
 use std::thread;
