@@ -27,8 +27,8 @@ pub struct Evidence {
     pub answers: Answers,
     /// Listeners that have been seen to accept connections themselves.
     pub accepting: BTreeSet<ListenerId>,
-    /// Ports to which docker-proxy has led. It ends with Docker's daemon, and the players of a container that lives on
-    /// (`live-restore`) stay connected.
+    /// Ports of containers to which docker-proxy has led. It ends with Docker's daemon, and the players of a container that
+    /// lives on (`live-restore`) stay connected.
     pub followed: BTreeSet<(NetworkId, u16)>,
 }
 
@@ -37,7 +37,8 @@ pub struct Evidence {
 pub fn judge(facts: &Facts, evidence: &Evidence, watch: &Watch, now: Moment) -> Observation {
     let mut judgement = Judgement { facts, evidence, watch, now, observation: Observation::default() };
     let ports = judgement.watched_ports();
-    let followed = ports.iter().flat_map(|(id, ports)| ports.difference(&watch.ports).map(|port| (*id, *port)));
+    let containers = ports.iter().filter(|(id, _)| !id.is_host());
+    let followed = containers.flat_map(|(id, ports)| ports.difference(&watch.ports).map(|port| (*id, *port)));
     judgement.observation.followed = followed.collect();
     judgement.observation.hidden = facts.hidden.is_some();
     for network in &facts.networks {

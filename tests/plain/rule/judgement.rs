@@ -173,6 +173,10 @@ fn a_publication_is_followed_from_the_ports_of_the_settings_in_force() {
     run.see(&published("172.17.0.2:25577", vec![network(A, "172.17.0.2", listens(&["0.0.0.0:25577"]))]));
     run.rule.set_settings(RuleSettings { ports: [25566].into(), ..rule_settings() });
     assert_eq!(run.rule.watched_ports(), [25566].into());
+    // The host does not end, and what a docker-proxy says of it is not kept.
+    let mut run = Run::new(rule_settings());
+    run.see(&published("10.0.0.5:22", Vec::new()));
+    assert_eq!(run.rule.watched_ports(), [25565].into());
 }
 
 #[test]
