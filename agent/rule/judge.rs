@@ -27,8 +27,8 @@ pub struct Evidence {
     pub answers: Answers,
     /// Listeners that have been seen to accept connections themselves.
     pub accepting: BTreeSet<ListenerId>,
-    /// Ports to which docker-proxy has led. It ends with Docker's daemon, and the players of a container that lives on
-    /// (`live-restore`) stay connected.
+    /// Ports of containers to which docker-proxy has led. It ends with Docker's daemon, and the players of a container that
+    /// lives on (`live-restore`) stay connected.
     pub followed: BTreeSet<(NetworkId, u16)>,
 }
 
@@ -37,7 +37,8 @@ pub struct Evidence {
 pub fn judge(facts: &Facts, evidence: &Evidence, watch: &Watch, now: Moment) -> Observation {
     let mut judgement = Judgement { facts, evidence, watch, now, observation: Observation::default() };
     let ports = judgement.watched_ports();
-    let followed = ports.iter().flat_map(|(id, ports)| ports.difference(&watch.ports).map(|port| (*id, *port)));
+    let containers = ports.iter().filter(|(id, _)| !id.is_host());
+    let followed = containers.flat_map(|(id, ports)| ports.difference(&watch.ports).map(|port| (*id, *port)));
     judgement.observation.followed = followed.collect();
     judgement.observation.hidden = facts.hidden.is_some();
     for network in &facts.networks {
@@ -108,16 +109,17 @@ impl Judgement<'_> {
     }
 
     /// Where this row leads if a docker-proxy made it: one that runs as the row's user and publishes its address and
-    /// port.
+    /// port. One that names 0.0.0.0 may listen for IPv6 as well, but one that names the row's own address comes first.
     fn publication(&self, network: NetworkId, listening: &Listening, edition: Edition) -> Option<Publication> {
-        let of_this_row = |publication: &Publication| {
-            let (from, row) = (publication.from, listening.address);
-            let both_everywhere = from.ip().is_unspecified() && row.ip().is_unspecified();
-            publication.edition == edition && from.port() == row.port() && (both_everywhere || from.ip() == row.ip())
+        let row = listening.address;
+        let of_this_port = |publication: &Publication| {
+            publication.edition == edition && listening.uid.is_some() && publication.from.port() == row.port()
         };
-        let known = listening.uid.is_some();
-        let mut publishers = self.publishers_at(network, listening).filter(|_| known);
-        publishers.find_map(|publisher| publisher.publication.filter(of_this_row))
+        let publishers = self.publishers_at(network, listening);
+        let publications = publishers.filter_map(|publisher| publisher.publication.filter(of_this_port));
+        let both_everywhere = |from: SocketAddr| from.ip().is_unspecified() && row.ip().is_unspecified();
+        let of_this_row = publications.filter(|it| it.from == row || both_everywhere(it.from));
+        of_this_row.min_by_key(|publication| publication.from != row)
     }
 
     /// Publishers that run as the row's user, or may: users without a number cannot be told apart.
@@ -161,15 +163,12 @@ impl Judgement<'_> {
     fn network(&mut self, network: &Network, sockets: &Sockets, ports: &BTreeSet<u16>) {
         let watched = |address: SocketAddr| ports.contains(&address.port());
         let mut speaks_for: BTreeMap<ListenerId, Vec<ListenerId>> = BTreeMap::new();
-        let accepted: BTreeSet<SocketAddr> = sockets
-            .connections
-            .iter()
-            .filter(|connection| connection.socket.inode.is_some())
-            .map(|connection| connection.socket.local)
-            .collect();
+        let accepted = sockets.connections.iter().filter(|connection| connection.socket.inode.is_some());
+        let accepting: BTreeSet<SocketAddr> =
+            accepted.filter_map(|connection| acceptor(&sockets.listening, connection.socket.local)).collect();
         for listening in sockets.listening.iter().filter(|listening| watched(listening.address)) {
             let id = ListenerId { network: network.id, edition: Edition::Java, address: listening.address };
-            if accepted.iter().any(|local| serves(listening.address, *local)) {
+            if accepting.contains(&listening.address) {
                 self.observation.accepting.insert(id);
             }
             let speakers = self.listener(network, listening, id);
@@ -348,6 +347,12 @@ impl Judgement<'_> {
             }
         }
     }
+}
+
+/// Which of the `listening` sockets accepts connections to `local`: the one that listens most closely there.
+fn acceptor(listening: &[Listening], local: SocketAddr) -> Option<SocketAddr> {
+    let there = listening.iter().map(|listening| listening.address).filter(|address| serves(*address, local));
+    there.max_by_key(|address| (address.ip() == local.ip(), address.is_ipv4() == local.is_ipv4()))
 }
 
 /// Whether a socket listening on `listening` accepts connections to `local`.

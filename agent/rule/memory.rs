@@ -26,6 +26,6 @@ pub struct Memory {
     pub connections: Vec<KnownConnection>,
     /// How many were online according to each server, and when it was asked.
     pub answers: Vec<(ListenerId, u32, Moment)>,
-    /// Ports to which docker-proxy has led.
+    /// Ports of containers to which docker-proxy has led.
     pub followed: BTreeSet<(NetworkId, u16)>,
 }

@@ -123,7 +123,7 @@ pub struct Observation {
     pub listeners: BTreeSet<ListenerId>,
     /// Listeners seen to accept connections themselves.
     pub accepting: BTreeSet<ListenerId>,
-    /// Ports that are watched because docker-proxy leads, or has led, there.
+    /// Ports of containers that are watched because docker-proxy leads, or has led, there.
     pub followed: BTreeSet<(NetworkId, u16)>,
     pub readable: BTreeSet<NetworkId>,
     /// Those of the readable ones that were read for this very look.

@@ -107,6 +107,36 @@ fn a_published_port_behind_which_nothing_listens_is_no_server_whatever_else_live
     stops(&facts, false);
 }
 
+#[test]
+fn a_port_that_leads_to_one_server_over_ipv4_and_to_another_over_ipv6_is_followed_to_both() {
+    let mut inner = listens(&["0.0.0.0:25577"]);
+    inner.connections.push(connection(B, "172.17.0.3:25577", "203.0.113.7:40000", 100));
+    let others = vec![server_with(A, "172.17.0.2", 0), network(B, "172.17.0.3", inner)];
+    let mut facts = machine(root_listens(&[PUBLISHED, "[::]:25565"]), others);
+    facts.publishers =
+        vec![docker_proxy(PUBLISHED, "172.17.0.2:25565"), docker_proxy("[::]:25565", "172.17.0.3:25577")];
+    counted(&facts, 1);
+    // One of Docker's earlier versions names the address of IPv4 where it listens for both.
+    facts.publishers[1] = docker_proxy(PUBLISHED, "172.17.0.3:25577");
+    facts.publishers.remove(0);
+    facts.networks[0].sockets.as_mut().unwrap().listening.remove(0);
+    counted(&facts, 1);
+}
+
+#[test]
+fn a_connection_shows_of_the_listener_that_has_accepted_it_that_it_is_a_server_and_of_no_other() {
+    let mut host = root_listens(&[PUBLISHED, "[::]:25565"]);
+    host.listening[0].uid = Some(1000);
+    host.connections.push(connection(NetworkId::HOST, "10.0.0.5:25565", "203.0.113.7:40000", 7));
+    let mut facts = machine(host, vec![network(A, "172.17.0.2", listens(&["0.0.0.0:80"]))]);
+    facts.publishers = vec![publisher(Proxy::Conmon)];
+    let mut run = Run::new(rule_settings());
+    run.see_for(MINUTE, &facts);
+    facts.networks[0].sockets.as_mut().unwrap().connections.clear();
+    assert_eq!(run.see_for(10 * MINUTE, &facts), None, "who is behind the other one is not known");
+    assert!(matches!(run.state(), State::Blind { .. }), "{:?}", run.state());
+}
+
 /// Docker's daemon can end while its containers live on, and its docker-proxies end with it; the packet filter still leads
 /// players to the server.
 #[test]
@@ -143,6 +173,10 @@ fn a_publication_is_followed_from_the_ports_of_the_settings_in_force() {
     run.see(&published("172.17.0.2:25577", vec![network(A, "172.17.0.2", listens(&["0.0.0.0:25577"]))]));
     run.rule.set_settings(RuleSettings { ports: [25566].into(), ..rule_settings() });
     assert_eq!(run.rule.watched_ports(), [25566].into());
+    // The host does not end, and what a docker-proxy says of it is not kept.
+    let mut run = Run::new(rule_settings());
+    run.see(&published("10.0.0.5:22", Vec::new()));
+    assert_eq!(run.rule.watched_ports(), [25565].into());
 }
 
 #[test]
