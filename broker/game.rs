@@ -28,18 +28,24 @@ const TRANSFER: u32 = 3;
 /// The protocol to speak where the server does not say its own: 1.21.11.
 const SOME_PROTOCOL: u32 = 774;
 
-/// What the server at `address` answers. `mark` is what the broker knows its own answers by.
-pub async fn ping(address: SocketAddr, mark: &str) -> PingResult {
-    match timeout(PATIENCE, Box::pin(exchange(address))).await {
-        Ok(Some(text)) if status::mark(&text).as_deref() == Some(mark) => PingResult::Ourselves,
-        Ok(Some(text)) => PingResult::Answered(text),
-        Ok(None) | Err(_) => PingResult::Silent,
+/// What the server at `address` answers. `mark` is what the broker knows its own answers by. With `tries_header`, a server that
+/// does not answer is asked again, in half of the time each, with the header that those who are relayed come with.
+pub async fn ping(address: SocketAddr, mark: &str, tries_header: bool) -> PingResult {
+    let patience = if tries_header { PATIENCE / 2 } else { PATIENCE };
+    let answer = async |form| timeout(patience, Box::pin(exchange(address, form))).await.ok().flatten();
+    match answer(PingForm::Plain).await {
+        Some(text) if status::mark(&text).as_deref() == Some(mark) => PingResult::Ourselves,
+        Some(text) => PingResult::Answered(text),
+        None if tries_header => {
+            answer(PingForm::Proxied).await.map_or(PingResult::Silent, PingResult::AnsweredBehindHeader)
+        }
+        None => PingResult::Silent,
     }
 }
 
-async fn exchange(address: SocketAddr) -> Option<Vec<u8>> {
+async fn exchange(address: SocketAddr, form: PingForm) -> Option<Vec<u8>> {
     let mut stream = TcpStream::connect(address).await.ok()?;
-    stream.write_all(&request(address, PingForm::Plain)).await.ok()?;
+    stream.write_all(&request(address, form)).await.ok()?;
     let (mut reader, mut piece) = (Reader::new(), vec![0; PIECE]);
     loop {
         match stream.read(&mut piece).await.ok()? {

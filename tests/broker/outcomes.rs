@@ -38,33 +38,6 @@ pub(crate) fn answers_with(listener: TcpListener, words: Value) {
     });
 }
 
-/// Answers pings itself, and has everything that begins with a PROXY header go to `port`.
-pub(crate) fn in_front_of(listener: TcpListener, port: u16) {
-    use std::io::{Read, Write, copy};
-    thread::spawn(move || {
-        for mut stream in listener.incoming().map_while(Result::ok) {
-            thread::spawn(move || {
-                let mut first = [0];
-                if stream.peek(&mut first).unwrap_or(0) == 0 {
-                    return;
-                }
-                if first != *b"\r" {
-                    let mut piece = [0; 512];
-                    while let Ok(1..) = stream.read(&mut piece) {
-                        let words = r#"{"version":{"name":"x","protocol":754},"players":{"max":1,"online":0}}"#;
-                        let _ = stream.write_all(&response(words));
-                    }
-                    return;
-                }
-                let mut behind = TcpStream::connect((Ipv4Addr::LOCALHOST, port)).unwrap();
-                let (mut from, mut to) = (behind.try_clone().unwrap(), stream.try_clone().unwrap());
-                thread::spawn(move || copy(&mut from, &mut to));
-                let _ = copy(&mut stream, &mut behind);
-            });
-        }
-    });
-}
-
 /// A server that answers pings.
 fn game() -> u16 {
     let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();

@@ -149,7 +149,9 @@ impl Lobby {
         let mut effects = Vec::new();
         self.sight.pinged(target, now, &result);
         match result {
-            PingResult::Answered(words) => (self.words, self.leads_back) = (Some((now, words)), false),
+            PingResult::Answered(words) | PingResult::AnsweredBehindHeader(words) => {
+                (self.words, self.leads_back) = (Some((now, words)), false);
+            }
             PingResult::Ourselves if !self.leads_back => {
                 self.leads_back = true;
                 effects.push(Effect::Note(Note::LeadsBack { to: target }));
@@ -283,7 +285,7 @@ impl Lobby {
         let Some(newcomer) = self.newcomers.get(&id) else { return };
         let Newcomer { guest, since, comes_back } = newcomer;
         let waits_too_long = now.saturating_sub(*since) >= PATIENCE;
-        let order = match self.sight.readiness(guest.family, now) {
+        let order = match self.sight.readiness(guest.family, guest.manner == Manner::Relay, now) {
             Readiness::Ready(target) if *comes_back => {
                 if self.probing.is_none() {
                     self.probing = Some(target);
@@ -323,7 +325,7 @@ impl Lobby {
     fn settle_held(&mut self, id: Id, now: Duration, effects: &mut Vec<Effect>) {
         let Some(held) = self.held.get(&id) else { return };
         let waited = now.saturating_sub(held.since);
-        match self.sight.readiness(held.guest.family, now) {
+        match self.sight.readiness(held.guest.family, held.guest.manner == Manner::Relay, now) {
             Readiness::Ready(target) => {
                 if let Some(held) = self.held.remove(&id) {
                     self.hand_over(id, &held.guest, target, waited, now, effects);
