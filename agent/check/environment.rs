@@ -81,8 +81,8 @@ mod tests {
         fn a_process_has_what_it_was_started_with(variables in variables()) {
             let proc = tempfile::tempdir().unwrap();
             fs::create_dir(proc.path().join("7")).unwrap();
-            let environ: String = variables.iter().map(|(name, value)| format!("{name}={value}\0")).collect();
-            fs::write(proc.path().join("7/environ"), environ).unwrap();
+            let environ: Vec<String> = variables.iter().map(|(name, value)| format!("{name}={value}\0")).collect();
+            fs::write(proc.path().join("7/environ"), environ.concat()).unwrap();
             prop_assert_eq!(AwsVariables::of_process(proc.path(), 7).unwrap(), of(&variables));
         }
     }
