@@ -25,8 +25,8 @@ pub struct Watch {
 #[derive(Debug, Default)]
 pub struct Evidence {
     pub answers: Answers,
-    /// Listeners that have been seen to accept connections themselves.
-    pub accepting: BTreeSet<ListenerId>,
+    /// Listeners that have been seen to accept connections themselves, with the socket's owner.
+    pub accepting: BTreeMap<ListenerId, Option<u32>>,
     /// Ports of containers to which docker-proxy has led. It ends with Docker's daemon, and the players of a container that
     /// lives on (`live-restore`) stay connected.
     pub followed: BTreeSet<(NetworkId, u16)>,
@@ -169,7 +169,7 @@ impl Judgement<'_> {
         for listening in sockets.listening.iter().filter(|listening| watched(listening.address)) {
             let id = ListenerId { network: network.id, edition: Edition::Java, address: listening.address };
             if accepting.contains(&listening.address) {
-                self.observation.accepting.insert(id);
+                self.observation.accepting.insert(id, listening.uid);
             }
             let speakers = self.listener(network, listening, id);
             speaks_for.insert(id, speakers);
@@ -201,7 +201,8 @@ impl Judgement<'_> {
     /// Judges one LISTEN row, and returns the listeners whose answers apply to it.
     fn listener(&mut self, network: &Network, listening: &Listening, id: ListenerId) -> Vec<ListenerId> {
         let answers = self.evidence.answers.answer(&id, self.now).is_some();
-        let accepts = self.observation.accepting.contains(&id) || self.evidence.accepting.contains(&id);
+        let accepting = [&self.observation.accepting, &self.evidence.accepting];
+        let accepts = accepting.iter().any(|seen| seen.get(&id) == Some(&listening.uid));
         let unknown = match self.owner(network.id, listening) {
             Owner::LeadsTo(proxy, to) => {
                 let behind = self.behind(to);

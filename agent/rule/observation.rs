@@ -121,8 +121,8 @@ pub struct Observation {
     pub questions: BTreeSet<Question>,
     /// All listeners that were seen, whoever they belong to, except those that lead to another one that was seen.
     pub listeners: BTreeSet<ListenerId>,
-    /// Listeners seen to accept connections themselves.
-    pub accepting: BTreeSet<ListenerId>,
+    /// Listeners seen to accept connections themselves, with the socket's owner: another one's is another listener.
+    pub accepting: BTreeMap<ListenerId, Option<u32>>,
     /// Ports of containers that are watched because docker-proxy leads, or has led, there.
     pub followed: BTreeSet<(NetworkId, u16)>,
     pub readable: BTreeSet<NetworkId>,

@@ -488,7 +488,7 @@ impl Rule {
         self.evidence.answers.see(now, &observation.listeners, |listener| observation.may_hide(listener.network));
         self.evidence
             .accepting
-            .retain(|listener| observation.listeners.contains(listener) || observation.may_hide(listener.network));
+            .retain(|listener, _| observation.listeners.contains(listener) || observation.may_hide(listener.network));
         self.evidence.accepting.extend(&observation.accepting);
         self.evidence.followed.retain(|(network, _)| observation.may_hide(*network));
         self.evidence.followed.extend(&observation.followed);

@@ -137,6 +137,24 @@ fn a_connection_shows_of_the_listener_that_has_accepted_it_that_it_is_a_server_a
     assert!(matches!(run.state(), State::Blind { .. }), "{:?}", run.state());
 }
 
+#[test]
+fn a_listener_that_another_user_has_in_the_place_of_a_server_has_not_accepted_anybody() {
+    // A server of a user's own ends, and Podman publishes its port at once.
+    let facts = |uid, players: u64| {
+        let mut host = listens(&[PUBLISHED]);
+        host.listening[0].uid = Some(uid);
+        host.connections
+            .extend((0..players).map(|_| connection(NetworkId::HOST, "10.0.0.5:25565", "203.0.113.7:40000", 7)));
+        let mut facts = machine(host, vec![network(A, "172.17.0.2", listens(&["0.0.0.0:80"]))]);
+        facts.publishers = vec![publisher(Proxy::Conmon)];
+        facts
+    };
+    let mut run = Run::new(rule_settings());
+    run.see_for(MINUTE, &facts(1000, 1));
+    assert_eq!(run.see_for(10 * MINUTE, &facts(0, 0)), None);
+    assert!(matches!(run.state(), State::Blind { .. }), "{:?}", run.state());
+}
+
 /// Docker's daemon can end while its containers live on, and its docker-proxies end with it; the packet filter still leads
 /// players to the server.
 #[test]
