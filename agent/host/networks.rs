@@ -120,11 +120,15 @@ impl Networks {
             let survey = self.latest_survey();
             let ports = wanted_ports(&survey, scope);
             let wanted = Wanted { ports: &ports, scope, own };
-            let (others, missed) = self.others(&survey, depth, fresh, &wanted, round == ROUNDS);
-            // Its processes have exited or left it, but others may be in it.
-            if missed && round < ROUNDS {
+            let (mut others, missed) = self.others(&survey, depth, fresh, &wanted);
+            // Their processes have exited or left them, but others may be in them.
+            if !missed.is_empty() && round < ROUNDS {
                 fresh = true;
                 continue;
+            }
+            match self.left(&missed, now) {
+                Ok(left) => others.extend(left),
+                Err(why) => return Look { facts: Facts::unreadable(why), ..Look::default() },
             }
             let host = self.host(&survey, depth, fresh, &wanted);
             look.facts = Facts {
@@ -213,18 +217,16 @@ impl Networks {
         sockets
     }
 
-    /// All other networks, and whether one was missed because its processes have exited; at the `end` such a network is
-    /// unknown.
+    /// All other networks, and those that were missed because their processes have exited.
     fn others(
         &mut self,
         survey: &ProcessSurvey,
         depth: Depth,
         fresh: bool,
         wanted: &Wanted<'_>,
-        end: bool,
-    ) -> (Vec<NetworkCache>, bool) {
+    ) -> (Vec<NetworkCache>, Vec<NetworkId>) {
         let mut before = std::mem::take(&mut self.others);
-        let mut missed = false;
+        let mut missed = Vec::new();
         if !wanted.scope.containers {
             return (Vec::new(), missed);
         }
@@ -236,9 +238,8 @@ impl Networks {
                 }
                 _ => match self.other(*id, processes, depth, fresh, wanted) {
                     Some(known) => known,
-                    None if end => unknown(*id, "its processes exited while its sockets were being read".to_owned()),
                     None => {
-                        missed = true;
+                        missed.push(*id);
                         continue;
                     }
                 },
@@ -246,6 +247,21 @@ impl Networks {
             self.others.insert(*id, known);
         }
         (self.others.values().cloned().collect(), missed)
+    }
+
+    /// Those of the `missed` networks that are still there, which are unknown. On a machine where containers come and go all
+    /// the time, others have gone for good: whoever was in them has gone with them.
+    fn left(&mut self, missed: &[NetworkId], now: Moment) -> Result<Vec<NetworkCache>, String> {
+        if missed.is_empty() {
+            return Ok(Vec::new());
+        }
+        self.renew_survey(now)?;
+        let survey = self.latest_survey();
+        let left = missed.iter().filter(|id| survey.networks.contains_key(id));
+        let left: Vec<NetworkCache> =
+            left.map(|id| unknown(*id, "its processes exited while its sockets were being read".to_owned())).collect();
+        self.others.extend(left.iter().map(|known| (known.network.id, known.clone())));
+        Ok(left)
     }
 
     /// Reads a network through the first of `processes` that stays in it. `None`: none does.
