@@ -234,17 +234,14 @@ impl Networks {
             let known = match before.remove(id) {
                 Some(mut known) if !fresh && !known.is_busy() => {
                     known.network.walked = false;
-                    known
+                    Some(known)
                 }
-                _ => match self.other(*id, processes, depth, fresh, wanted) {
-                    Some(known) => known,
-                    None => {
-                        missed.push(*id);
-                        continue;
-                    }
-                },
+                _ => self.other(*id, processes, depth, fresh, wanted),
             };
-            self.others.insert(*id, known);
+            match known {
+                Some(known) => drop(self.others.insert(*id, known)),
+                None => missed.push(*id),
+            }
         }
         (self.others.values().cloned().collect(), missed)
     }
