@@ -24,7 +24,7 @@ VERSION := $(shell sed -n 's/^version = "\(.*\)"/\1/p' Cargo.toml | head -n 1)
 
 .PHONY: bench bench-size demo start-demo evening deploy first-deploy undeploy test release-check first-stop fuzz lint deny docs screens pictures \
 	instructions build release launcher packages arm64-test image image-test install clean \
-	setup-arm64 setup-bench setup-build setup-cloud setup-image-test setup-lab setup-machine setup-manual setup-packages setup-release setup-stack
+	setup-arm64 setup-bench setup-build setup-cloud setup-image-test setup-lab setup-machine setup-manual setup-packages setup-release setup-stack setup-test
 
 # $(call cargo_tool,NAME,VERSION): builds a tool of cargo's unless that version is here.
 define cargo_tool
@@ -60,7 +60,7 @@ undeploy:
 	@deploy/undeploy.sh $(overrides)
 
 # All tests. As root also those that need root: network namespaces, a real systemd, a real NFS.
-test: setup-lab setup-manual setup-machine setup-stack
+test: setup-test
 	cargo test --locked --workspace
 
 # The golden image under QEMU, with a real NFS server as EFS and real players; ONLY="evening reboot" for some of its scenarios.
@@ -230,6 +230,9 @@ setup-image-test:
 
 setup-lab:
 	tests/lab/setup.sh lab
+
+# All that `make test` needs.
+setup-test: setup-lab setup-manual setup-machine setup-stack
 
 # Shells and man page programs for the tests of the manual, and valgrind for counting instructions: as root on Debian only.
 setup-manual:

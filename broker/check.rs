@@ -169,8 +169,8 @@ async fn listener(settings: &Settings, report: &mut Report) -> Option<String> {
 
 /// The mark in the answer of whatever is at `address`, if it is a broker's; or nothing answers there.
 async fn marked(address: SocketAddr) -> Result<Option<String>, ()> {
-    match game::ping(address, "").await {
-        PingResult::Answered(words) => Ok(status::mark(&words)),
+    match game::ping(address, "", false).await {
+        PingResult::Answered(words) | PingResult::AnsweredBehindHeader(words) => Ok(status::mark(&words)),
         PingResult::Ourselves => Ok(Some(String::new())),
         PingResult::Silent => Err(()),
     }
@@ -232,16 +232,16 @@ async fn transfers(status: Option<&LauncherStatus>) -> Finding {
     let target = status.and_then(|status| status.target(Family::V4).or_else(|| status.target(Family::V6)));
     let Some(target) = target else { return Finding::NotRun("the server does not run now".to_owned()) };
     let at = in_words(target);
-    match game::ping(target, "").await {
+    match game::ping(target, "", false).await {
         PingResult::Answered(words) => match game::takes_transfers(target, &words).await {
             Some(true) => Finding::Ok(format!("the server at {at} takes players who are handed over")),
             Some(false) => Finding::Failed(format!(
                 "the server at {at} does not take players who are handed over: set accepts-transfers=true in its \
                  server.properties and restart it"
             )),
-            None => Finding::NotRun(format!("the server at {at} does not answer")),
+            None => Finding::NotRun(format!("the server at {at} does not say; try again in a minute")),
         },
-        PingResult::Ourselves | PingResult::Silent => Finding::NotRun(format!(
+        PingResult::AnsweredBehindHeader(_) | PingResult::Ourselves | PingResult::Silent => Finding::NotRun(format!(
             "no server answers at {at}; if it is up, open its port for this machine and for players"
         )),
     }

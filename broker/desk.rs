@@ -183,7 +183,7 @@ impl Desk {
             Errand::Ping(target) => {
                 let shared = Arc::clone(&self.shared);
                 tokio::spawn(async move {
-                    let result = game::ping(target, &shared.common.mark).await;
+                    let result = game::ping(target, &shared.common.mark, shared.relay_proxy_header).await;
                     tell(Message::Pinged(target, result));
                 });
             }

@@ -138,23 +138,20 @@ fn private(path: &Path) -> Result<(), String> {
     }
 }
 
-/// What the launcher's answer to a start means.
+/// What the launcher's answer to a start means. The launcher gives a reason with each refusal; without one it is of something in
+/// front of it, such as AWS throttling the function, and says nothing about the player or the server.
 fn start_answer(status: StatusCode, body: &[u8]) -> StartAnswer {
     let why = serde_json::from_slice::<Value>(body).ok().and_then(|body| Some(body.get("why")?.as_str()?.to_owned()));
-    let said = |otherwise: &str| {
-        why.clone()
-            .filter(|why| !why.is_empty())
-            .map_or_else(|| otherwise.to_owned(), |why| why.chars().take(LONGEST_WHY).collect())
-    };
-    match status.as_u16() {
-        200 | 202 => StartAnswer::Accepted(LauncherStatus::parse(body).ok()),
-        401 => StartAnswer::KeyRefused,
-        // The launcher has one code for both, and other words.
-        403 if why.as_deref().is_some_and(|why| why.contains("key")) => StartAnswer::KeyRefused,
-        400 | 403 => StartAnswer::NotListed,
-        429 => StartAnswer::OverBudget(said("The server was not started: it has been started too often.")),
-        503 => StartAnswer::NotStarted(said("The server was not started. Try again in a minute.")),
-        other => StartAnswer::NoAnswer(format!("the launcher answers {other}")),
+    let why: Option<String> = why.filter(|why| !why.is_empty()).map(|why| why.chars().take(LONGEST_WHY).collect());
+    match (status.as_u16(), why) {
+        (200 | 202, _) => StartAnswer::Accepted(LauncherStatus::parse(body).ok()),
+        (401, Some(_)) => StartAnswer::KeyRefused,
+        // The launcher has one code for both, and other words: a name, which can have these letters in it, has no spaces.
+        (403, Some(why)) if why.contains(" key ") => StartAnswer::KeyRefused,
+        (400 | 403, Some(_)) => StartAnswer::NotListed,
+        (429, Some(why)) => StartAnswer::OverBudget(why),
+        (503, Some(why)) => StartAnswer::NotStarted(why),
+        (other, _) => StartAnswer::NoAnswer(format!("the launcher answers {other}")),
     }
 }
 
@@ -169,20 +166,23 @@ mod tests {
         let of = |code, body: &str| start_answer(StatusCode::from_u16(code).unwrap(), body.as_bytes());
         assert!(matches!(of(202, r#"{"state":"starting"}"#), StartAnswer::Accepted(Some(_))));
         assert_eq!(of(200, "garbage"), StartAnswer::Accepted(None));
-        assert_eq!(of(401, ""), StartAnswer::KeyRefused);
+        assert_eq!(of(401, r#"{"why":"To start the server, open the invitation link."}"#), StartAnswer::KeyRefused);
         assert_eq!(of(403, r#"{"why":"This key is not valid any more."}"#), StartAnswer::KeyRefused);
         assert_eq!(
             of(403, r#"{"why":"Alex is not on the list of players who may start this server."}"#),
             StartAnswer::NotListed
         );
-        assert_eq!(of(403, ""), StartAnswer::NotListed);
+        let named = r#"{"why":"monkey is not on the list of players who may start this server."}"#;
+        assert_eq!(of(403, named), StartAnswer::NotListed);
         assert_eq!(of(429, r#"{"why":"until Monday"}"#), StartAnswer::OverBudget("until Monday".to_owned()));
         assert_eq!(
             of(503, r#"{"why":"EC2 has no capacity"}"#),
             StartAnswer::NotStarted("EC2 has no capacity".to_owned())
         );
-        for other in [301, 404, 500, 502] {
-            assert!(matches!(of(other, "<html>"), StartAnswer::NoAnswer(_)), "{other}");
+        for other in [301, 400, 401, 403, 404, 429, 500, 502, 503] {
+            for body in ["", "<html>", r#"{"message":"Too Many Requests"}"#, r#"{"why":""}"#] {
+                assert!(matches!(of(other, body), StartAnswer::NoAnswer(_)), "{other} {body}");
+            }
         }
     }
 

@@ -5,8 +5,20 @@
 say() { printf '%s\n' "$*" >&2; }
 die() { say "$program: $*"; exit 1; }
 
+# For files, which others cannot read, and which go however this ends.
+workspace=$(mktemp -d)
+trap 'rm -rf "$workspace"' EXIT
+
 # AWS CLI 2 is the only tool needed beside a shell. AWS=... is another command for it.
 aws() { command "${AWS:-aws}" "$@"; }
+
+# attempt COMMAND...: what it says in $answer, what it complains of in $trouble: a warning of the CLI's is no part of an answer.
+attempt() {
+    local status=0
+    answer=$("$@" 2>"$workspace/trouble") || status=$?
+    trouble=$(<"$workspace/trouble")
+    return "$status"
+}
 
 need_aws() {
     local version
@@ -33,13 +45,13 @@ need_server() {
 
 # The state of the stack, such as CREATE_COMPLETE; empty if there is none.
 stack_state() {
-    local answer
-    if answer=$(aws cloudformation describe-stacks --stack-name "$stack" --query 'Stacks[0].StackStatus' --output text 2>&1); then
+    local answer trouble
+    if attempt aws cloudformation describe-stacks --stack-name "$stack" --query 'Stacks[0].StackStatus' --output text; then
         [ "$answer" = DELETE_COMPLETE ] || printf '%s' "$answer"
     else
-        case $answer in
+        case $trouble in
         *"does not exist"*) ;;
-        *) die "cannot see whether the stack $stack is there: $answer" ;;
+        *) die "cannot see whether the stack $stack is there: $trouble" ;;
         esac
     fi
 }
@@ -58,25 +70,50 @@ stack_list() {
 # field NAME LIST: the value of a name in such a list; empty if it is not there, or nothing.
 field() { printf '%s\n' "$2" | awk -F '\t' -v name="$1" '$1 == name { print ($2 == "None" ? "" : $2) }'; }
 
-# The server's instances that are not terminated, a line each: id, state, launch time, public address.
+# The server's instances that are not terminated, a line each: id, state, launch template (None: made without one). Waits for
+# those that are being terminated. What runs in $(...) does not end at an error by itself: so each step says `|| return`.
 instances() {
-    aws ec2 describe-instances \
+    local found going
+    found=$(aws ec2 describe-instances \
         --filters "Name=tag:mc-idle:server,Values=$server" \
         Name=instance-state-name,Values=pending,running,stopping,stopped,shutting-down \
-        --query 'Reservations[].Instances[].[InstanceId,State.Name,LaunchTime,PublicIpAddress]' --output text
+        --query "Reservations[].Instances[].[InstanceId,State.Name,Tags[?Key=='aws:ec2launchtemplate:id']|[0].Value]" --output text) ||
+        return
+    going=$(awk '$2 == "shutting-down" { print $1 }' <<<"$found")
+    if [ -n "$going" ]; then
+        say "waiting until ${going//$'\n'/ } is terminated"
+        # shellcheck disable=SC2086 # several ids are several words
+        aws ec2 wait instance-terminated --instance-ids $going || return
+    fi
+    awk 'NF && $2 != "shutting-down"' <<<"$found"
+}
+
+# spot_request ID: the request of a spot instance; empty if it is none. A persistent request would launch another instance in the
+# place of one that is terminated.
+spot_request() {
+    local request
+    request=$(aws ec2 describe-instances --instance-ids "$1" --query 'Reservations[0].Instances[0].SpotInstanceRequestId' --output text) ||
+        return
+    [ "$request" = None ] || printf '%s' "$request"
 }
 
 # parameter NAME: its value, decrypted. Fails if it cannot be read; empty if it is not there.
 parameter() {
-    local answer
-    if answer=$(aws ssm get-parameter --with-decryption --name "$prefix/$1" --query Parameter.Value --output text 2>&1); then
+    local answer trouble
+    if attempt aws ssm get-parameter --with-decryption --name "$prefix/$1" --query Parameter.Value --output text; then
         printf '%s' "$answer"
     else
-        case $answer in
+        case $trouble in
         *ParameterNotFound*) ;;
-        *) die "cannot read the parameter $prefix/$1: $answer" ;;
+        *) die "cannot read the parameter $prefix/$1: $trouble" ;;
         esac
     fi
+}
+
+# delete_parameter NAME: also if it is not there.
+delete_parameter() {
+    local answer trouble
+    attempt aws ssm delete-parameter --name "$1" || [[ $trouble == *ParameterNotFound* ]] || die "cannot delete the parameter $1: $trouble"
 }
 
 # quoted TEXT: as a JSON string. None of the texts here has a control character in it.
@@ -88,12 +125,16 @@ quoted() {
 # put_parameter NAME TYPE VALUE: the value goes through a file of one's own, since every user of this machine sees the arguments
 # of a command.
 put_parameter() {
-    local file done=true
-    file=$(mktemp)
+    local file=$workspace/parameter
     printf '{"Name": %s, "Type": "%s", "Value": %s, "Overwrite": true}' "$(quoted "$prefix/$1")" "$2" "$(quoted "$3")" >"$file"
-    aws ssm put-parameter --cli-input-json "file://$file" >/dev/null || done=false
+    aws ssm put-parameter --cli-input-json "file://$file" >/dev/null || die "cannot write the parameter $prefix/$1"
     rm -f "$file"
-    $done || die "cannot write the parameter $prefix/$1"
+}
+
+# file_systems: the ids of those that this or an earlier stack has made for the server, a line each.
+file_systems() {
+    aws efs describe-file-systems --query "FileSystems[?Tags[?Key=='mc-idle:server' && Value=='$server']].FileSystemId" --output text |
+        tr -s '\t ' '\n' | sed '/^None$/d; /^$/d'
 }
 
 # price NAME: of deploy/prices.tsv, in USD; empty if it is not known.

@@ -62,6 +62,10 @@ ROLLBACK_COMPLETE | ROLLBACK_FAILED)
     delete_stack
     ;;
 *_IN_PROGRESS) die "the stack $stack is $state: somebody is changing it right now" ;;
+DELETE_FAILED) die "the stack $stack is half deleted: make undeploy SERVER=$server takes down the rest" ;;
+UPDATE_ROLLBACK_FAILED)
+    die "the stack $stack is stuck in an update that failed: aws cloudformation continue-update-rollback --stack-name $stack, and then this again"
+    ;;
 *)
     before=$(stack_list Parameters ParameterKey ParameterValue)
     say "the stack $stack is there, and is updated"
@@ -85,11 +89,17 @@ setting() {
 }
 is_given() { local each; for each in ${given[@]+"${given[@]}"}; do [ "${each%%=*}" != "$1" ] || return 0; done; return 1; }
 
+# The processor of an instance type: Graviton has a g behind its generation, as in t4g or im4gn (EC2 user guide, naming conventions).
+processor_of() { if [[ $1 =~ ^(a1|[a-z]+[0-9]+g[a-z]*)\. ]]; then echo arm64; else echo x86_64; fi; }
+
 # What a new stack gets where the template's default would not fit this machine or this account.
 case $(uname -m) in
 aarch64 | arm64) machine=arm64 ;;
 *) machine=x86_64 ;;
 esac
+if is_given InstanceType && ! is_given Architecture; then
+    given+=("Architecture=$(processor_of "$(setting InstanceType)")")
+fi
 if [ -z "$before" ]; then
     is_given Architecture || given+=("Architecture=$machine")
     if ! is_given InstanceType; then
@@ -97,10 +107,10 @@ if [ -z "$before" ]; then
     fi
     # The world that an earlier stack of this name has left.
     if [ "$(setting World)" = efs ] && ! is_given FileSystemId; then
-        left=$(aws efs describe-file-systems --query "FileSystems[?Tags[?Key=='mc-idle:server' && Value=='$server']].FileSystemId" --output text)
+        left=$(file_systems)
         case $left in
-        "" | None) ;;
-        *[[:space:]]*) die "there are several file systems of $server: $left. Say which: FileSystemId=fs-..." ;;
+        "") ;;
+        *[[:space:]]*) die "there are several file systems of $server: ${left//$'\n'/, }. Say which: FileSystemId=fs-..." ;;
         *)
             say "the world is on $left, which an earlier stack has left"
             given+=("FileSystemId=$left")
@@ -112,6 +122,27 @@ if is_in "$region" "$no_function_urls" && [ -z "$(setting PageDomain)" ]; then
     die "Lambda has no function URLs in $region: give the page a name, PageDomain=play.example.org PageZoneId=Z..."
 fi
 type=$(setting InstanceType)
+[ "$(processor_of "$type")" = "$(setting Architecture)" ] ||
+    die "InstanceType=$type has a processor of $(processor_of "$type"), not of Architecture=$(setting Architecture)"
+
+# end_instance ID: the command that does, for a person to type.
+end_instance() {
+    local request
+    request=$(spot_request "$1") || return
+    printf '%saws ec2 terminate-instances --instance-ids %s' \
+        "${request:+aws ec2 cancel-spot-instance-requests --spot-instance-request-ids $request && }" "$1"
+}
+
+# An instance that is there could not stop itself in the other mode, would lose its world, or could not be joined any more.
+for name in Mode World FileSystemId Port; do
+    if [ -n "$before" ] && is_given "$name" && [ "$(setting "$name")" != "$(field "$name" "$before")" ]; then
+        living=$(instances)
+        read -r instance state _ <<<"$living"
+        [ -z "$living" ] ||
+            die "$name=$(setting "$name") needs a new instance, and $instance is $state. When nobody plays: $(end_instance "$instance"), and then this again"
+    fi
+done
+
 if ! is_given PricePerHour && { [ -z "$before" ] || is_given InstanceType || is_given Spot; }; then
     known=$(price "$type")
     [ "$(setting Spot)" = true ] && known="" # it changes all the time
@@ -119,13 +150,15 @@ if ! is_given PricePerHour && { [ -z "$before" ] || is_given InstanceType || is_
 fi
 
 # The bucket, and what is in it.
-if ! aws s3api head-bucket --bucket "$bucket" >/dev/null 2>&1; then
+# Its name can be guessed: in a bucket that somebody else has made of it, he could put a program of his own in the launcher's place.
+if ! attempt aws s3api head-bucket --bucket "$bucket" --expected-bucket-owner "$account"; then
+    [[ $trouble == *"(404)"* ]] || die "cannot use the bucket $bucket, which may be somebody else's: $trouble"
     say "making the bucket $bucket"
     if [ "$region" = us-east-1 ]; then where=(); else where=(--create-bucket-configuration "LocationConstraint=$region"); fi
     aws s3api create-bucket --bucket "$bucket" ${where[@]+"${where[@]}"} >/dev/null
-    aws s3api put-public-access-block --bucket "$bucket" --public-access-block-configuration \
-        BlockPublicAcls=true,IgnorePublicAcls=true,BlockPublicPolicy=true,RestrictPublicBuckets=true
 fi
+aws s3api put-public-access-block --bucket "$bucket" --public-access-block-configuration \
+    BlockPublicAcls=true,IgnorePublicAcls=true,BlockPublicPolicy=true,RestrictPublicBuckets=true
 hash_of() { { if command -v sha256sum >/dev/null; then sha256sum "$@"; else shasum -a 256 "$@"; fi; } | cut -c 1-64; }
 upload() { # FILE KEY
     aws s3api head-object --bucket "$bucket" --key "$2" >/dev/null 2>&1 && return
@@ -171,14 +204,13 @@ if [ -z "$(setting ImageId)" ] || [ -z "$bundle_key" ]; then
         *".$processor.rpm") ;;
         *) die "Package=$Package is not an .rpm for $architecture: its name has to end in .$processor.rpm" ;;
         esac
-        folder=$(mktemp -d)
-        trap 'rm -rf "$folder"' EXIT
+        folder=$workspace/setup
+        mkdir "$folder"
         cp "$Package" "$project/packer/scripts/install.sh" "$project/packer/cloud-init.conf" "$project/systemd/minecraft@.service" \
             "$project/systemd/minecraft-server" "$project/systemd/minecraft.sysusers" "$folder"
         bundle_key=$server/setup-$(cat "$folder"/* | hash_of -).tar.gz
         tar -C "$folder" -czf "$folder.tar.gz" .
         upload "$folder.tar.gz" "$bundle_key"
-        rm -rf "$folder" "$folder.tar.gz"
     fi
 fi
 
@@ -193,6 +225,7 @@ if ! aws cloudformation deploy --stack-name "$stack" --template-file "$template"
         --query "StackEvents[?contains(ResourceStatus, 'FAILED')].[LogicalResourceId,ResourceStatusReason]" || true
     die "the stack $stack was not deployed"
 fi
+had_email=$(field Email "$before")
 before=$(stack_list Parameters ParameterKey ParameterValue)
 given=()
 outputs=$(stack_list Outputs OutputKey OutputValue)
@@ -205,24 +238,48 @@ if [ -z "$key" ] || [ "$NewKey" = true ]; then
     key=$(new_key)
     put_parameter key SecureString "$key"
 fi
+key=${key%%$'\n'*} # a second line is the old one, which ends when you say so
 broker_key=$(parameter broker-key)
 [ -n "$broker_key" ] || put_parameter broker-key SecureString "$(new_key)"
 topic=$(output Topic)
 if [ -n "$Tell" ]; then
     [ -f "$Tell" ] || die "Tell=$Tell: there is no such file"
-    put_parameter tell SecureString "$(tr -d '\n' <"$Tell")"
+    put_parameter tell SecureString "$(tr '\n\r\t' '   ' <"$Tell")" # which mean nothing in JSON
 elif [ -n "$Discord" ]; then
     case $Discord in https://*) ;; *) die "Discord=...: allowed is the https address of a webhook" ;; esac
     put_parameter tell SecureString "{\"discord\": $(quoted "$Discord")${topic:+, \"sns\": \"$topic\"}}"
 elif [ -n "$topic" ]; then
     told=$(parameter tell)
-    [ -n "$told" ] || put_parameter tell SecureString "{\"sns\": \"$topic\"}"
+    if [ -z "$told" ]; then
+        put_parameter tell SecureString "{\"sns\": \"$topic\"}"
+    elif [ -z "$had_email" ] && [[ $told != *'"sns"'* ]]; then
+        put_parameter tell SecureString "${told%\}*}, \"sns\": \"$topic\"}" # beside the channels that there are
+    fi
 fi
 if [ "$Allow" = everybody ]; then
-    aws ssm delete-parameter --name "$prefix/allow" >/dev/null 2>&1 || true
+    delete_parameter "$prefix/allow"
 elif [ -n "$Allow" ]; then
     put_parameter allow StringList "$Allow"
 fi
+
+# launch: an instance, whose id is $answer then.
+launch() {
+    local subnet try
+    for subnet in $(output Subnets); do
+        for try in 1 2 3 4 5 6; do
+            ! attempt aws ec2 run-instances --subnet-id "$subnet" \
+                --launch-template "LaunchTemplateId=$(output LaunchTemplate),Version=$(output LaunchTemplateVersion)" \
+                --query 'Instances[0].InstanceId' --output text || return 0
+            # EC2 learns of a new role after some seconds (IAM user guide, eventual consistency).
+            if [[ $trouble != *nstance*rofile* ]] || [ "$try" = 6 ]; then break; fi
+            sleep 10
+        done
+        # Not every zone has every type, or enough of it.
+        [[ $trouble == *"(Unsupported)"* || $trouble == *"(InsufficientInstanceCapacity)"* ]] || break
+        say "not in the zone of $subnet: $trouble"
+    done
+    die "cannot launch the instance: $trouble"
+}
 
 # The instance of the mode start, which no update of the stack ever touches.
 if [ "$(setting Mode)" = start ]; then
@@ -230,18 +287,7 @@ if [ "$(setting Mode)" = start ]; then
     case $(printf '%s' "$living" | grep -c .) in
     0)
         say "launching the instance"
-        for attempt in 1 2 3 4 5 6; do
-            if answer=$(aws ec2 run-instances --subnet-id "$(output Subnet)" \
-                --launch-template "LaunchTemplateId=$(output LaunchTemplate),Version=$(output LaunchTemplateVersion)" \
-                --query 'Instances[0].InstanceId' --output text 2>&1); then
-                break
-            fi
-            # EC2 learns of a new role after some seconds (IAM user guide, eventual consistency).
-            if [[ $answer != *nstance*rofile* ]] || [ "$attempt" = 6 ]; then
-                die "cannot launch the instance: $answer"
-            fi
-            sleep 10
-        done
+        launch
         instance=$answer
         put_parameter instance-id String "$instance"
         ;;
@@ -253,7 +299,7 @@ if [ "$(setting Mode)" = start ]; then
         if [ "$made" != None ] && [ "$made" != "$(output LaunchTemplateVersion)" ]; then
             say "The instance $instance was made from version $made of the launch template, and now there is $(output LaunchTemplateVersion). It stays as it is."
             if [ "$(setting World)" = efs ]; then
-                say "For a new one, when nobody plays: aws ec2 terminate-instances --instance-ids $instance, and then this command again. The world is on EFS."
+                say "For a new one, when nobody plays: $(end_instance "$instance"), and then this command again. The world is on EFS."
             fi
         fi
         ;;

@@ -1,6 +1,6 @@
 //! The packages as an operator meets them: made as `make packages` makes them, from the binary under test, looked at with
 //! dpkg's and rpm's own tools, and installed, upgraded and removed on a Debian with a real systemd.
-//! Needs root and what `make test` installs and builds.
+//! Needs root and what `make test` installs and builds. Over 400 lines: the tests share the packages and the machine.
 
 #![expect(
     clippy::disallowed_methods,

@@ -5,7 +5,6 @@ use std::time::Duration;
 
 use aws_config::SdkConfig;
 use jiff::SignedDuration;
-use mc_aws::clients;
 use mc_idle::check::CheckContext;
 use mc_idle::check::finding::{Check, Finding};
 use mc_idle::check::printer::Printer;
@@ -20,6 +19,7 @@ use tokio::time;
 
 use crate::ec2::{Ec2, Elsewhere};
 use crate::imds;
+use crate::sdk_config;
 use crate::ssm::Parameters;
 
 /// Attempts to read instance metadata before the check fails.
@@ -42,7 +42,7 @@ pub async fn run(subject: &mut CheckContext<'_, impl Host>, printer: &mut Printe
         }
     };
     printer.tell(Finding::ok(Check::Metadata, format!("{} in {}", identity.instance_id, identity.region)))?;
-    let (config, connector) = clients::configure(&identity.region).await;
+    let (config, connector) = sdk_config::load(&identity.region);
     let ec2 = Ec2::new(&config, connector, &identity);
     match ec2.credentials().await {
         Err(stop_error) => {

@@ -4,7 +4,6 @@
 use std::time::Duration;
 
 use aws_credential_types::Credentials;
-use mc_aws::clients;
 use mc_aws::connection::Connection;
 use mc_idle::cloud::metadata::StopCaveat;
 use mc_idle::cloud::{Cloud, CloudEvent, StopAction};
@@ -20,7 +19,7 @@ use tokio::time;
 
 use super::ec2::{Ec2, Elsewhere};
 use super::ssm::Parameters;
-use super::{imds, placement, remote_hold, stop_error};
+use super::{imds, placement, remote_hold, sdk_config, stop_error};
 
 /// Time limit for getting the credentials for a stop.
 const CREDENTIALS: Duration = Duration::from_secs(5);
@@ -112,7 +111,7 @@ impl InstanceMonitor {
                 }
             }
         };
-        let (config, connector) = clients::configure(&identity.region).await;
+        let (config, connector) = sdk_config::load(&identity.region);
         let ec2 = Ec2::new(&config, connector, &identity);
         let instance_id = identity.instance_id.clone();
         let author = Writer { instance_id: identity.instance_id.clone(), boot_id: self.boot_id };

@@ -12,6 +12,8 @@ pub const VERSION: u8 = 1;
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Check {
     Configuration,
+    /// The settings for AWS in the environment.
+    Environment,
     Metadata,
     Credentials,
     /// This machine's clock compared with AWS's.
@@ -40,8 +42,9 @@ pub enum Check {
 
 impl Check {
     /// All checks, in the order of the findings.
-    pub const ALL: [Check; 16] = [
+    pub const ALL: [Check; 17] = [
         Check::Configuration,
+        Check::Environment,
         Check::Metadata,
         Check::Credentials,
         Check::Clock,
@@ -64,6 +67,7 @@ impl Check {
     pub fn name(self) -> &'static str {
         match self {
             Check::Configuration => "configuration",
+            Check::Environment => "environment",
             Check::Metadata => "instance metadata",
             Check::Credentials => "credentials",
             Check::Clock => "clock",

@@ -1,5 +1,6 @@
 //! `mc-idle check`: does everything work that a stop needs? One finding per check.
 //!
+//! * [`environment`]: the service's settings for AWS, which the checks use.
 //! * [`finding`]: findings, as lines and as JSON.
 //! * [`printer`]: prints findings.
 //! * [`host`]: the checks on the host.
@@ -10,6 +11,7 @@
 //!
 //! Every wait has a time limit: AWS, EFS, systemd and logind may all hang.
 
+pub mod environment;
 pub mod finding;
 pub mod host;
 pub mod mounts;

@@ -1,27 +1,39 @@
 //! `mc-idle check`.
 
+use std::env;
 use std::io::{self, Write};
+use std::os::unix::process::CommandExt;
 use std::path::Path;
-use std::process::ExitCode;
+use std::process::{Command, ExitCode};
 
+use mc_idle::check::environment::AwsVariables;
 use mc_idle::check::finding::{Check, Finding};
 use mc_idle::check::printer::{OutputFormat, Printer};
 use mc_idle::check::{self, CheckContext};
 use mc_idle::clock::{self, Clock};
 use mc_idle::config::{self, Settings};
+use mc_idle::report::status::view_file::{self, StatusFile};
 use mc_service::error_chain::chain;
 use mc_service::exit_code;
 
-use crate::process::{boot_id, in_heartbeat, own_program, refuse, runtime, this_host};
+use crate::process::{boot_id, in_heartbeat, own_program, refuse, runtime, runtime_directory, this_host};
+
+/// Set in the program that has the service's environment: the names of what is changed, separated by ", ".
+const CHANGED: &str = "MC_IDLE_CHECK_CHANGED";
 
 pub(crate) fn check(config: Option<&Path>, offline: bool, json: bool) -> ExitCode {
     let form = if json { OutputFormat::Json } else { OutputFormat::Lines };
     let mut printer = Printer::new(io::stdout(), form);
     let loaded = config::load(config);
+    // First of all, since this may start the program again.
+    let environment = (loaded.is_ok() && !offline).then(environment);
     let told = match &loaded {
-        Ok(settings) => printer
-            .tell(Finding::ok(Check::Configuration, ""))
-            .and_then(|()| if offline { Ok(()) } else { check_online(settings, &mut printer) }),
+        Ok(settings) => printer.tell(Finding::ok(Check::Configuration, "")).and_then(|()| {
+            environment.map_or(Ok(()), |environment| {
+                printer.tell(environment)?;
+                check_online(settings, &mut printer)
+            })
+        }),
         Err(error) if form == OutputFormat::Json => printer.tell(Finding::failed(Check::Configuration, chain(error))),
         Err(error) => return refuse(error, exit_code::CONFIG),
     };
@@ -50,4 +62,41 @@ fn check_online(settings: &Settings, printer: &mut Printer<impl Write>) -> io::R
     });
     runtime.shutdown_background();
     told
+}
+
+/// Starts this program again if the running service has other settings for AWS: what is proved must hold for it.
+fn environment() -> Finding {
+    let changed = env::var(CHANGED).unwrap_or_default();
+    if !changed.is_empty() {
+        return Finding::note(
+            Check::Environment,
+            format!("{changed}: as in the running service, not as in this shell"),
+        );
+    }
+    let pid = match view_file::read(&runtime_directory(), Clock::start().now()) {
+        Ok(StatusFile::Fresh { status, .. }) => status.pid,
+        Ok(StatusFile::Stale { .. }) | Err(_) => return Finding::not_run(Check::Environment, "mc-idle does not run"),
+    };
+    let of_the_service = match AwsVariables::of_process(Path::new("/proc"), pid) {
+        Ok(variables) => variables,
+        Err(error) => {
+            let text = format!("cannot read that of the running service: {error}; run this as root");
+            return Finding::not_run(Check::Environment, text);
+        }
+    };
+    let changes = AwsVariables::among(env::vars_os()).changes_to(&of_the_service);
+    if changes.is_empty() {
+        return Finding::ok(Check::Environment, "what matters for AWS is as in the running service");
+    }
+    let names: Vec<_> = changes.keys().map(|name| name.to_string_lossy()).collect();
+    let mut again = Command::new(own_program());
+    again.args(env::args_os().skip(1)).env(CHANGED, names.join(", "));
+    for (name, value) in &changes {
+        match value {
+            Some(value) => again.env(name, value),
+            None => again.env_remove(name),
+        };
+    }
+    let error = again.exec();
+    Finding::failed(Check::Environment, format!("cannot start again with that of the running service: {error}"))
 }

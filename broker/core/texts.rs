@@ -125,11 +125,39 @@ pub fn in_words(address: SocketAddr) -> String {
     }
 }
 
+/// The same of a name, or of an address in words.
+#[must_use]
+pub fn typed(host: &str, port: u16) -> String {
+    match host.parse() {
+        Ok(ip) => in_words(SocketAddr::new(ip, port)),
+        Err(_) if port == 25565 => host.to_owned(),
+        Err(_) => format!("{host}:{port}"),
+    }
+}
+
 /// Rounded up.
 fn minutes(duration: Duration) -> String {
     match duration.as_secs().div_ceil(60) {
         0 | 1 => "a minute".to_owned(),
         minutes @ ..120 => format!("{minutes} minutes"),
         minutes => format!("{} hours", minutes.div_ceil(60)),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_address_is_said_as_it_is_typed() {
+        for (host, port, said) in [
+            ("play.example.org", 25565, "play.example.org"),
+            ("play.example.org", 25570, "play.example.org:25570"),
+            ("203.0.113.7", 25570, "203.0.113.7:25570"),
+            ("2001:db8::7", 25565, "2001:db8::7"),
+            ("2001:db8::7", 25570, "[2001:db8::7]:25570"),
+        ] {
+            assert_eq!(typed(host, port), said);
+        }
     }
 }

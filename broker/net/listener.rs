@@ -57,15 +57,12 @@ pub async fn accept(listener: TcpListener, proxies: Arc<[IpNet]>, shared: Arc<Sh
         let task = if is_proxy {
             tokio::spawn(proxied(stream, peer, open))
         } else {
-            enter(stream, peer, open).map_or_else(
-                || tokio::spawn(async {}),
-                |(stream, peer, open)| tokio::spawn(session::serve(stream, peer, open)),
-            )
+            // Who has too many takes no place from anybody.
+            let Some((stream, peer, open)) = enter(stream, peer, open) else { continue };
+            tokio::spawn(session::serve(stream, peer, open))
         };
+        // There is one thread, so it has not begun yet.
         shared.anonymous(id, task.abort_handle());
-        if task.is_finished() {
-            shared.known(id);
-        }
     }
 }
 

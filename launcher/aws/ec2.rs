@@ -118,14 +118,15 @@ impl<'a> Ec2<'a> {
                 }
             }
             Ok(Err(error)) if error.code() == Some("IdempotentInstanceTerminated") => RunAnswer::Terminated,
-            Ok(Err(error)) => RunAnswer::Failed(match StartError::of(error.code()) {
+            Ok(Err(error)) => match StartError::of(error.code()) {
+                StartError::NoAnswer => RunAnswer::NoAnswer,
                 // It has no words of its own for these.
                 StartError::Other | StartError::GoingDown | StartError::NoInstance => {
-                    in_words(EC2, "ec2:RunInstances", &error)
+                    RunAnswer::Failed(in_words(EC2, "ec2:RunInstances", &error))
                 }
-                known => known.to_string(),
-            }),
-            Err(why) => RunAnswer::Failed(why),
+                known => RunAnswer::Failed(known.to_string()),
+            },
+            Err(_) => RunAnswer::NoAnswer,
         }
     }
 }

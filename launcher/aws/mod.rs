@@ -1,10 +1,12 @@
 //! AWS, as far as the launcher asks anything of it. Every call has a deadline, and every failure is a sentence.
 //!
 //! * [`ec2`]: what EC2 shows, starts, launches and stops.
+//! * [`sdk_config`]: which credentials and endpoints the SDK uses.
 //! * [`parameters`]: SSM. [`topic`]: SNS. [`zone`]: Route 53.
 
 pub mod ec2;
 pub mod parameters;
+pub mod sdk_config;
 pub mod topic;
 pub mod zone;
 
@@ -36,7 +38,7 @@ impl Aws {
 
     async fn config(&self) -> &SdkConfig {
         // On the heap: it is large, and needed once.
-        self.config.get_or_init(async || Box::pin(clients::configure(&self.region)).await.0).await
+        self.config.get_or_init(async || Box::pin(sdk_config::load(&self.region)).await).await
     }
 
     async fn ec2(&self) -> &aws_sdk_ec2::Client {

@@ -19,6 +19,8 @@ pub struct Parameter {
     pub value: String,
     /// `LastModifiedDate`.
     pub modified: Timestamp,
+    /// One more each time that it is written.
+    pub version: i64,
 }
 
 /// The parameters of one server.
@@ -50,7 +52,7 @@ impl<'a> Parameters<'a> {
                     Timestamp::new(time.secs(), nanoseconds).ok()
                 });
                 match (found.value, modified) {
-                    (Some(value), Some(modified)) => Ok(Some(Parameter { value, modified })),
+                    (Some(value), Some(modified)) => Ok(Some(Parameter { value, modified, version: found.version })),
                     _ => Err(format!("SSM answered without a value for {full}")),
                 }
             }
@@ -67,21 +69,40 @@ impl<'a> Parameters<'a> {
         self.write(name, value, true, deadline).await.map(drop)
     }
 
+    /// Writes the parameter `name`, which was read in `version` (0: there was none); `false`: somebody else has written it since.
+    ///
+    /// # Errors
+    /// SSM does not tell, or does not take it, with the reason.
+    pub async fn put_after(&self, name: &str, value: String, version: i64, deadline: Deadline) -> Result<bool, String> {
+        if self.get(name, deadline).await?.map_or(0, |found| found.version) != version {
+            return Ok(false);
+        }
+        // Two may have come so far at once; of their versions only one follows the one that was read.
+        Ok(self.write(name, value, true, deadline).await? == Some(version + 1))
+    }
+
     /// Creates the parameter `name`; `false`: there is one.
     ///
     /// # Errors
     /// SSM does not take it, with the reason.
     async fn create(&self, name: &str, value: String, deadline: Deadline) -> Result<bool, String> {
-        self.write(name, value, false, deadline).await
+        self.write(name, value, false, deadline).await.map(|version| version.is_some())
     }
 
-    async fn write(&self, name: &str, value: String, overwrite: bool, deadline: Deadline) -> Result<bool, String> {
+    /// The version that was written; `None`: there is a parameter of this name, which was not to be overwritten.
+    async fn write(
+        &self,
+        name: &str,
+        value: String,
+        overwrite: bool,
+        deadline: Deadline,
+    ) -> Result<Option<i64>, String> {
         let full = self.settings.parameter(name);
         let call = self.aws.ssm().await.put_parameter().name(&full).value(value).overwrite(overwrite);
         let call = call.r#type(ParameterType::String).tier(ParameterTier::Standard);
         match deadline.limit(SSM, call.send()).await? {
-            Ok(_) => Ok(true),
-            Err(error) if error.code() == Some("ParameterAlreadyExists") && !overwrite => Ok(false),
+            Ok(answer) => Ok(Some(answer.version)),
+            Err(error) if error.code() == Some("ParameterAlreadyExists") && !overwrite => Ok(None),
             Err(error) => Err(in_words(SSM, &format!("ssm:PutParameter on {full}"), &error)),
         }
     }

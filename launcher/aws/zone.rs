@@ -1,6 +1,7 @@
 //! Route 53: the server's records.
 
 use aws_sdk_route53::Client;
+use aws_sdk_route53::error::ProvideErrorMetadata;
 use aws_sdk_route53::types::{Change as Sdk, ChangeAction, ChangeBatch, ResourceRecord, ResourceRecordSet, RrType};
 
 use crate::aws::{Aws, in_words};
@@ -18,8 +19,18 @@ pub async fn change(aws: &Aws, record: &DnsRecord, changes: &[Change], deadline:
     let batch = batch.and_then(|changes| ChangeBatch::builder().set_changes(Some(changes)).build());
     let batch = batch.map_err(|error| format!("cannot put the records of {} into words: {error}", record.name))?;
     let call = client.change_resource_record_sets().hosted_zone_id(&record.zone_id).change_batch(batch);
+    let removes_only = changes.iter().all(|change| matches!(change, Change::Remove(_)));
     let allow = format!("route53:ChangeResourceRecordSets on {}", record.name);
-    deadline.limit("Route 53", call.send()).await?.map(drop).map_err(|error| in_words("Route 53", &allow, &error))
+    match deadline.limit("Route 53", call.send()).await? {
+        // Removed already: by a request whose answer got lost, for example.
+        Err(error) if removes_only && is_not_found(&error) => Ok(()),
+        answer => answer.map(drop).map_err(|error| in_words("Route 53", &allow, &error)),
+    }
+}
+
+/// Whether Route 53 has nothing of what was to be removed (ChangeResourceRecordSets, Route 53 API reference).
+fn is_not_found(error: &impl ProvideErrorMetadata) -> bool {
+    error.code() == Some("InvalidChangeBatch") && error.message().is_some_and(|message| message.contains("not found"))
 }
 
 fn sdk(record: &DnsRecord, change: &Change) -> Result<Sdk, aws_sdk_route53::error::BuildError> {

@@ -26,6 +26,9 @@ use mc_launcher_core::web::response::Response;
 const MOST_CONNECTIONS: usize = 256;
 /// How long a client may take for the head of a request, and for its body.
 const PATIENCE: Duration = Duration::from_secs(10);
+/// How long a connection lasts at most: two patiences, and what the page takes to answer. Whoever does not read his answer gives
+/// his place back.
+const LONGEST_CONNECTION: Duration = Duration::from_secs(30);
 /// The longest head of a request, in bytes; hyper's least.
 const LONGEST_HEAD: usize = 16 * 1024;
 /// After a failure of accept(2), which passes: too many open files.
@@ -89,10 +92,12 @@ async fn connection(page: &PageRole, stream: TcpStream) {
     let served = http1::Builder::new()
         .timer(TokioTimer::new())
         .header_read_timeout(PATIENCE)
+        // One request for each: a connection that is kept would be closed under somebody's next one.
+        .keep_alive(false)
         .max_buf_size(LONGEST_HEAD)
         .serve_connection(TokioIo::new(stream), service);
-    // A client that breaks off, or does not speak HTTP, is no news.
-    let _ = served.await;
+    // A client that breaks off, is slow, or does not speak HTTP, is no news.
+    let _ = time::timeout(LONGEST_CONNECTION, served).await;
 }
 
 async fn answer(page: &PageRole, request: http::Request<Incoming>) -> http::Response<Full<Bytes>> {

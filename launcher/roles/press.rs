@@ -10,6 +10,7 @@ use crate::deadline::Deadline;
 use crate::roles::look::Look;
 use mc_launcher_core::server::budget::{self, OverBudget};
 use mc_launcher_core::server::instance::{Instance, InstanceState, living};
+use mc_launcher_core::server::state::ServerState;
 use mc_launcher_core::settings::{LaunchTemplate, Mode, Settings};
 use mc_launcher_core::start::ec2_error::StartError;
 use mc_launcher_core::start::generation::{self, Generation, Step, Waiting};
@@ -42,6 +43,15 @@ impl Press<'_> {
                 return Outcome::Refused(refused.into());
             }
         };
+        // Its agent has said that it stops it, and EC2 does not show that yet.
+        if let ServerState::Stopping(instance) = look.state(self.settings)
+            && instance.state == InstanceState::Running
+        {
+            return match budget {
+                Ok(()) => self.keep(instance.id, instance.launch_time).await,
+                Err(over) => Outcome::Refused(Refused::OverBudget(over)),
+            };
+        }
         match &self.settings.mode {
             Mode::Start => self.start_stopped(look, budget).await,
             Mode::Launch(template) => self.launch(look, template, budget).await,

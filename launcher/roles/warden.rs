@@ -87,7 +87,11 @@ struct Round<'a> {
     role: &'a WardenRole,
     log: &'a (dyn Fn(&str) + Sync),
     memory: Memory,
+    /// In which it was read; 0: there was none.
+    version: i64,
     channels: Channels,
+    /// What this look alone knows, and no later one.
+    notices: Vec<String>,
     /// What went wrong that nobody else would tell.
     failures: Vec<String>,
 }
@@ -117,8 +121,11 @@ impl WardenRole {
             parameters.get("tell", deadline),
         );
         // Without it everything would be told again at every look.
-        let told = match told {
-            Ok(told) => told,
+        let (told, version) = match told {
+            Ok(told) => {
+                let version = told.as_ref().map_or(0, |parameter| parameter.version);
+                (told, version)
+            }
             Err(why) => {
                 return Looked { figures: None, outcome: Err(format!("cannot read what has been told: {why}")) };
             }
@@ -137,13 +144,13 @@ impl WardenRole {
             failures.push(format!("nobody can be told anything: {why}"));
             Channels::default()
         });
-        Round { role: self, log, memory, channels, failures }.run(wake, seen).await
+        Round { role: self, log, memory, version, channels, notices: Vec::new(), failures }.run(wake, seen).await
     }
 }
 
 impl Round<'_> {
     async fn run(mut self, wake: &Wake, mut seen: Look) -> Looked {
-        let before = self.memory.clone();
+        let mut before = self.memory.clone();
         let now = seen.at;
         self.memory.outbox.tidy(&self.channels.names().collect::<Vec<_>>(), now);
         if let Err(why) = &seen.seen.instances {
@@ -151,12 +158,17 @@ impl Round<'_> {
         }
         self.note_usage(&seen).await;
         self.serve_wish(&mut seen).await;
-        let to_ask = self.watch(&seen).await;
+        let mut to_ask = self.watch(&seen).await;
         self.tell_news(wake, &seen);
         self.keep_records(&seen).await;
         // Noted before anything is sent, so that nothing is lost with this process.
-        if self.memory.outbox != before.outbox {
-            self.remember().await;
+        if self.is_due(now) && !self.claim(now).await {
+            before = self.begin_again(wake, &seen).await;
+            to_ask.clear();
+            if self.is_due(now) {
+                // Rather twice than never.
+                self.claim(now).await;
+            }
         }
         self.deliver().await;
         for instance in to_ask {
@@ -174,6 +186,44 @@ impl Round<'_> {
         let instances = seen.seen.instances.as_ref().ok().map(Vec::as_slice);
         let status = seen.status(&self.role.settings);
         Figures::new(instances, seen.usage.as_ref().ok(), &status, &self.memory.cases, seen.at)
+    }
+
+    fn is_due(&self, now: Timestamp) -> bool {
+        !self.memory.outbox.due(now).is_empty()
+    }
+
+    /// Goes on from what another look has noted, which is returned: what that one does not tell is told by this one. What the
+    /// dead-man's switch wants is left to the other one, or to the next.
+    async fn begin_again(&mut self, wake: &Wake, seen: &Look) -> Memory {
+        let found = self.role.parameters().get("told", Deadline::after(CALL)).await.ok().flatten();
+        if let Some((memory, version)) = found.and_then(|found| Some((Memory::parse(&found.value)?, found.version))) {
+            let records = self.memory.records;
+            (self.memory, self.version) = (Memory { records, ..memory }, version);
+        }
+        let noted = self.memory.clone();
+        for notice in std::mem::take(&mut self.notices) {
+            self.memory.outbox.add(&printable(&notice), self.channels.names(), seen.at);
+        }
+        self.tell_news(wake, seen);
+        noted
+    }
+
+    /// Notes that what is due is about to be sent; `false`: another look has noted something since this one has read what was
+    /// told.
+    async fn claim(&self, now: Timestamp) -> bool {
+        let noted = Memory { outbox: self.memory.outbox.claimed(now), ..self.memory.clone() };
+        let parameters = self.role.parameters();
+        match parameters.put_after("told", noted.text(), self.version, Deadline::after(CALL)).await {
+            Ok(true) => true,
+            Ok(false) => {
+                (self.log)("another look goes on at the same time");
+                false
+            }
+            Err(why) => {
+                (self.log)(&format!("cannot note what is about to be told: {why}"));
+                true
+            }
+        }
     }
 
     async fn remember(&self) -> bool {
@@ -261,7 +311,9 @@ impl Round<'_> {
         let outcome = press.start(seen).await;
         (self.log)(&format!("start that was waited for: {}", outcome.in_words()));
         if let Some(notice) = outcome.notice() {
-            self.add(&format!("{}: {notice}", role.settings.server), seen.at);
+            let notice = format!("{}: {notice}", role.settings.server);
+            self.add(&notice, seen.at);
+            self.notices.push(notice);
         }
         if let Outcome::Started(Some(_)) = &outcome {
             seen.seen.instances = seen.seen.instances.clone().map(|instances| outcome.applied(instances));
@@ -319,7 +371,10 @@ impl Round<'_> {
         let (heartbeat, hold) = tokio::join!(heartbeat(&parameters, Deadline::after(CALL)), self.hold());
         let read = dead_man::Read { heartbeat, hold };
         let now = clock::now();
-        let Some(case) = self.memory.cases.iter().find(|case| case.instance_id == instance.id).cloned() else { return };
+        let case = self.memory.cases.iter_mut().find(|case| case.instance_id == instance.id);
+        let Some(case) = case else { return };
+        case.asked([first, second], now);
+        let mut case = case.clone();
         let (_, actions) = dead_man::look(instance, &read, Some(&case), &settings.limits, now);
         let verdict = if actions.contains(&Action::Ask) {
             dead_man::verdict(&case, [first, second], described.as_ref(), &settings.limits, now)
@@ -331,18 +386,26 @@ impl Round<'_> {
             Verdict::Leave => {}
             Verdict::Announce { stop_at } => {
                 self.add(&alarm::announced(settings, instance, stop_at), now);
-                let announced = Case { announced_at: Some(now), ..case };
-                self.memory.cases.retain(|case| case.instance_id != instance.id);
-                self.memory.cases.push(announced);
+                case.announced_at = Some(now);
+                self.note_case(case);
             }
-            Verdict::Stop => {
-                let stopped = role.ec2().stop(&instance.id, Deadline::after(CALL)).await;
-                if let Err(why) = &stopped {
+            Verdict::Stop => match role.ec2().stop(&instance.id, Deadline::after(CALL)).await {
+                Ok(()) => self.add(&alarm::stopped(settings, instance, [first, second]), now),
+                Err(why) => {
                     self.failures.push(format!("cannot stop {}: {why}", instance.id));
+                    if case.tells_refusal(now) {
+                        self.add(&alarm::not_stopped(settings, instance, &why), now);
+                    }
+                    self.note_case(case);
                 }
-                self.add(&alarm::stopped(settings, instance, &stopped), now);
-            }
+            },
         }
+    }
+
+    /// Remembers `case` in place of what was remembered of its instance.
+    fn note_case(&mut self, case: Case) {
+        self.memory.cases.retain(|other| other.instance_id != case.instance_id);
+        self.memory.cases.push(case);
     }
 
     fn tell_news(&mut self, wake: &Wake, seen: &Look) {

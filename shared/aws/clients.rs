@@ -3,14 +3,13 @@
 
 use std::time::Duration;
 
-use aws_config::default_provider::credentials::DefaultCredentialsChain;
-use aws_config::provider_config::ProviderConfig;
+use aws_config::SdkConfig;
 use aws_config::retry::RetryConfig;
 use aws_config::timeout::TimeoutConfig;
-use aws_config::{BehaviorVersion, Region, SdkConfig, imds};
+use aws_smithy_runtime_api::client::http::SharedHttpClient;
 
 use crate::connector::Connector;
-use crate::http::{self, KeepAlive};
+use crate::http::KeepAlive;
 
 const CONNECT: Duration = Duration::from_secs(3);
 /// How long EC2 may take to answer.
@@ -18,27 +17,17 @@ pub const EC2_ATTEMPT: Duration = Duration::from_secs(10);
 const SSM_ATTEMPT: Duration = Duration::from_secs(5);
 const SSM_OPERATION: Duration = Duration::from_secs(15);
 
-/// The SDK's configuration for this instance, and the connector that it uses. The SDK's environment variables apply.
-pub async fn configure(region: &str) -> (SdkConfig, Connector) {
-    let region = Region::new(region.to_owned());
+/// The HTTP client for calls to AWS, and the connector that it uses.
+#[must_use]
+pub fn http() -> (SharedHttpClient, Connector) {
     let connector = Connector::to_aws(CONNECT);
-    let http_client = KeepAlive::new(connector.clone(), SSM_ATTEMPT).client();
-    let timeouts = timeouts(SSM_ATTEMPT, SSM_OPERATION);
-    let sources = ProviderConfig::default().with_http_client(http_client.clone()).with_timeout_config(timeouts.clone());
-    let credentials = DefaultCredentialsChain::builder()
-        .configure(sources)
-        .region(region.clone())
-        .imds_client(imds::Client::builder().configure(&http::of_this_host()).build())
-        .build()
-        .await;
-    let config = aws_config::defaults(BehaviorVersion::v2026_01_12())
-        .http_client(http_client)
-        .region(region)
-        .credentials_provider(credentials)
-        .timeout_config(timeouts)
-        .load()
-        .await;
-    (config, connector)
+    (KeepAlive::new(connector.clone(), SSM_ATTEMPT).client(), connector)
+}
+
+/// The timeouts of a service for which nothing else is said here.
+#[must_use]
+pub fn usual_timeouts() -> TimeoutConfig {
+    timeouts(SSM_ATTEMPT, SSM_OPERATION)
 }
 
 /// EC2, without retries: a stop that the SDK repeated by itself would go out without a last look.
@@ -54,8 +43,7 @@ pub fn ec2(config: &SdkConfig) -> aws_sdk_ec2::Client {
 /// SSM, with the SDK's usual retries.
 #[must_use]
 pub fn ssm(config: &SdkConfig) -> aws_sdk_ssm::Client {
-    let config =
-        aws_sdk_ssm::config::Builder::from(config).timeout_config(timeouts(SSM_ATTEMPT, SSM_OPERATION)).build();
+    let config = aws_sdk_ssm::config::Builder::from(config).timeout_config(usual_timeouts()).build();
     aws_sdk_ssm::Client::from_conf(config)
 }
 

@@ -1,4 +1,5 @@
-//! Load for mc-broker, and for what could be used instead: see broker.py, which measures what it costs them.
+//! Load for mc-broker, and for what could be used instead: see broker.py, which measures what it costs them. Over 400 lines: five
+//! kinds of load, which share the protocol.
 //!
 //! ```text
 //! broker-load game LISTEN                       a server that answers status pings, and says nothing to players

@@ -151,6 +151,18 @@ fn what_no_client_sends_ends_the_connection_and_nothing_else() {
     drop(Client::connect(broker.port, 774).status());
 }
 
+/// Two bytes ask for a status that may have some hundred kilobytes; no client asks twice.
+#[test]
+fn a_status_is_answered_once_however_often_it_is_asked_for() {
+    let (_launcher, _sessions, broker) = asleep("");
+    let mut client = Client::connect(broker.port, 774);
+    client.send(&[handshake(774, 1), Packet::new(0).framed().repeat(1000)].concat());
+    let mut answers = Vec::new();
+    client.stream.read_to_end(&mut answers).unwrap();
+    let text = String::from_utf8_lossy(&answers);
+    assert_eq!(text.matches("mcBroker").count(), 1, "{} bytes", answers.len());
+}
+
 #[test]
 fn a_client_that_sends_byte_by_byte_is_understood() {
     let (launcher, sessions, broker) = asleep("");
@@ -213,6 +225,18 @@ fn one_address_has_so_many_connections_and_logins_and_another_one_has_its_own() 
     let mut client = Client::connect_from(other, broker.port, 774).unwrap();
     client.log_in("alex");
     assert_eq!(client.packet().unwrap()[0], 1, "a request for encryption");
+}
+
+/// Those beyond its limit take no place from anybody else.
+#[test]
+fn an_address_with_too_many_connections_pushes_nobody_out() {
+    let (_launcher, _sessions, broker) = asleep("");
+    let (flood, friend) = (Ipv4Addr::new(127, 9, 9, 11), Ipv4Addr::new(127, 9, 9, 12));
+    let mut friend = Client::connect_from(friend, broker.port, 774).unwrap();
+    let _open: Vec<Client> = (0..256).map(|_| Client::connect_from(flood, broker.port, 774).unwrap()).collect();
+    (0..4500).for_each(|_| drop(Client::connect_from(flood, broker.port, 774).unwrap()));
+    friend.log_in("alex");
+    assert_eq!(friend.packet().expect("he has been pushed out")[0], 1, "a request for encryption");
 }
 
 #[test]

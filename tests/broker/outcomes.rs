@@ -1,4 +1,4 @@
-//! Everything that can come of a join, and what the player reads.
+//! Everything that can come of a join, and what the player reads. Over 400 lines: the tests share one set of helpers.
 
 use std::net::{IpAddr, Ipv4Addr, TcpListener, TcpStream};
 use std::thread;
@@ -33,33 +33,6 @@ pub(crate) fn answers_with(listener: TcpListener, words: Value) {
                         }
                     }
                 }
-            });
-        }
-    });
-}
-
-/// Answers pings itself, and has everything that begins with a PROXY header go to `port`.
-pub(crate) fn in_front_of(listener: TcpListener, port: u16) {
-    use std::io::{Read, Write, copy};
-    thread::spawn(move || {
-        for mut stream in listener.incoming().map_while(Result::ok) {
-            thread::spawn(move || {
-                let mut first = [0];
-                if stream.peek(&mut first).unwrap_or(0) == 0 {
-                    return;
-                }
-                if first != *b"\r" {
-                    let mut piece = [0; 512];
-                    while let Ok(1..) = stream.read(&mut piece) {
-                        let words = r#"{"version":{"name":"x","protocol":754},"players":{"max":1,"online":0}}"#;
-                        let _ = stream.write_all(&response(words));
-                    }
-                    return;
-                }
-                let mut behind = TcpStream::connect((Ipv4Addr::LOCALHOST, port)).unwrap();
-                let (mut from, mut to) = (behind.try_clone().unwrap(), stream.try_clone().unwrap());
-                thread::spawn(move || copy(&mut from, &mut to));
-                let _ = copy(&mut stream, &mut behind);
             });
         }
     });
@@ -152,6 +125,41 @@ fn whatever_the_launcher_refuses_is_told_in_its_words() {
     launcher.answer_starts(Start::Garbage("<html>".to_owned()));
     let mut player = held(broker.port, 774, "alex", &sessions);
     launcher.set(status("up", Some(("127.0.0.1", game()))));
+    player.transferred();
+}
+
+/// The launcher has one code for a key that it does not take and for a player who is not on its list.
+#[test]
+fn a_name_with_the_word_key_in_it_is_no_refused_key() {
+    let (launcher, sessions) = asleep();
+    launcher.state().list = Some(vec!["steve".to_owned()]);
+    let broker = Broker::start(&launcher, &sessions, "");
+    let mut monkey = held(broker.port, 774, "monkey", &sessions);
+    assert_eq!(monkey.told_later(), "The server is asleep, and you are not on the list of players who may start it.");
+    assert_eq!(launcher.starts(), ["monkey"]);
+}
+
+/// What AWS itself answers when the function is throttled, has failed or may not be called by everybody says nothing about the
+/// budget, the list or the server.
+#[test]
+fn what_something_in_front_of_the_launcher_refuses_is_not_told_as_the_launchers_word() {
+    let (launcher, sessions) = asleep();
+    let broker = Broker::start(&launcher, &sessions, "");
+    for (code, body) in [
+        (429, r#"{"Reason":"ConcurrentInvocationLimitExceeded","Type":"User","message":"Rate Exceeded."}"#),
+        (403, r#"{"Message":"Forbidden"}"#),
+        (503, r#"{"message":"Service Unavailable"}"#),
+    ] {
+        launcher.answer_starts(Start::InFront(code, body));
+        let expected =
+            format!("Nobody can tell whether the server is up: the launcher answers {code}. Try again in a minute.");
+        assert_eq!(told(&broker, &sessions), expected);
+    }
+    // It passes, and he is still there.
+    launcher.answer_starts(Start::InFront(429, "{}"));
+    let mut player = held(broker.port, 774, "alex", &sessions);
+    wait_until("the first try", || (launcher.starts().len() == 7).then_some(()));
+    launcher.answer_starts(Start::Accept(status("up", Some(("127.0.0.1", game())))));
     player.transferred();
 }
 
@@ -370,6 +378,46 @@ fn a_server_that_refuses_transfers_is_noticed_and_told() {
     broker.process.wait_for("does not take players who are handed over");
 }
 
+/// Paper and Spigot refuse a second connection of one address within 4 s, whatever it is for.
+#[test]
+fn a_server_that_is_asked_too_often_is_not_said_to_refuse_transfers() {
+    use mc_broker_core::protocol::login::disconnect;
+    use std::io::{Read, Write};
+    let (launcher, sessions) = asleep();
+    let listener = TcpListener::bind((IpAddr::V4(Ipv4Addr::LOCALHOST), 0)).unwrap();
+    let port = listener.local_addr().unwrap().port();
+    thread::spawn(move || {
+        for mut stream in listener.incoming().map_while(Result::ok) {
+            thread::spawn(move || {
+                let (mut frames, mut piece) = (Frames::default(), [0; 512]);
+                while let Ok(length @ 1..) = stream.read(&mut piece) {
+                    frames.push(&piece[..length]);
+                    while let Ok(Some(packet)) = frames.next_packet() {
+                        let words = r#"{"version":{"name":"x","protocol":774},"players":{"max":1,"online":0}}"#;
+                        match packet.as_slice() {
+                            [0] => drop(stream.write_all(&response(words))),
+                            [.., 3] => {
+                                let text = "Connection throttled! Please wait before reconnecting.";
+                                let _ = stream.write_all(&disconnect(text));
+                                return;
+                            }
+                            _ => {}
+                        }
+                    }
+                }
+            });
+        }
+    });
+    launcher.set(status("up", Some(("127.0.0.1", port))));
+    let broker = Broker::start(&launcher, &sessions, "");
+    for _ in 0..2 {
+        let mut player = Client::connect(broker.port, 774);
+        player.log_in("alex");
+        player.succeed("alex");
+        player.transferred();
+    }
+}
+
 #[test]
 fn whoever_comes_back_to_a_server_that_takes_transfers_is_handed_over_again() {
     let (launcher, sessions) = (Launcher::start(status("up", Some(("127.0.0.1", game())))), SessionServer::start());
@@ -405,6 +453,26 @@ fn an_account_whose_starts_nobody_joins_after_has_to_wait() {
     wait_until("the start", || (launcher.starts() == ["alex", "steve"]).then_some(()));
     launcher.set(status("up", Some(("127.0.0.1", game()))));
     steve.transferred();
+}
+
+/// A friend of his has the server's own address.
+#[test]
+fn an_account_after_whose_start_somebody_played_need_not_wait_whichever_way_he_came() {
+    let (launcher, sessions) = asleep();
+    let broker = Broker::start(&launcher, &sessions, "");
+    let alex = held(broker.port, 774, "alex", &sessions);
+    wait_until("the start", || (launcher.starts() == ["alex"]).then_some(()));
+    drop(alex);
+    let mut played = status("up", None);
+    played["players"] = json!(1);
+    for (next, shown) in [(played, "Up."), (status("asleep", None), "Asleep. Join to start it.")] {
+        launcher.set(next);
+        wait_until("it is seen", || {
+            (Client::connect(broker.port, 774).status()["description"]["text"] == shown).then_some(())
+        });
+    }
+    let _alex = held(broker.port, 774, "alex", &sessions);
+    wait_until("the second start", || (launcher.starts() == ["alex", "alex"]).then_some(()));
 }
 
 #[test]

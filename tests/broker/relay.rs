@@ -47,14 +47,16 @@ fn without_authentication_older_versions_are_held_and_then_relayed_with_their_ad
     for player in &players {
         player.wait_for("asked");
     }
-    // What answers pings beside a server that wants a header: pings have none.
-    let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
-    let front = listener.local_addr().unwrap().port();
-    crate::outcomes::in_front_of(listener, game.port);
-    launcher.set(status("up", Some(("127.0.0.1", front))));
+    // It wants a header of everybody, of whoever pings it as well.
+    launcher.set(status("up", Some(("127.0.0.1", game.port))));
     for player in &players {
         player.wait_for(&format!("in game {}", broker.port));
     }
+    // Whoever would come without one is not sent there.
+    let mut newer = Client::connect(broker.port, 774);
+    newer.log_in("newer");
+    newer.succeed("newer");
+    assert_eq!(newer.packet().unwrap()[0], 4, "a keep-alive: he is held");
     game.process.wait_for("client 127.0.0.1");
     assert_eq!(sessions.asked(), 0);
 }

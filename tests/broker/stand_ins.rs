@@ -19,6 +19,8 @@ pub(crate) enum Start {
     Refuse(u16, String),
     /// 200 with this body.
     Garbage(String),
+    /// This code and body, of something in front of the launcher.
+    InFront(u16, &'static str),
 }
 
 #[derive(Debug)]
@@ -121,6 +123,7 @@ impl Launcher {
             }
             Start::Refuse(code, why) => Some((code, json!({"state": "asleep", "why": why}).to_string())),
             Start::Garbage(text) => Some((200, text)),
+            Start::InFront(code, body) => Some((code, body.to_owned())),
         }
     }
 }

@@ -1,5 +1,6 @@
 #!/usr/bin/env python3
-"""A stack's life in an emulated AWS: deployed by one command, its page pressed in a browser, updated under a player, taken down.
+"""A stack's life in an emulated AWS: deployed by one command, its page pressed in a browser, updated under a player, taken down;
+with what goes wrong on the way (mishaps.py).
 
     target/lab/venv/bin/python tests/deploy/emulated.py target/debug/mc-launcher
 
@@ -8,6 +9,7 @@ helped to take its time and to read launch templates (cloud.py); nothing in it c
 is an empty file, since nothing installs it here. Exit code 0: all as promised; 1: not, and the last line says what.
 """
 
+import json
 import os
 import signal
 import sys
@@ -20,6 +22,7 @@ from pathlib import Path
 sys.dont_write_bytecode = True  # nothing generated among the sources
 HERE = Path(__file__).resolve().parent
 sys.path.insert(0, str(HERE.parent / "lab"))
+import mishaps  # noqa: E402
 from account import Account  # noqa: E402
 from botocore.exceptions import BotoCoreError, ClientError  # noqa: E402
 from browser import BrowserError, Driver  # noqa: E402
@@ -31,7 +34,7 @@ from start_demo import free_port  # noqa: E402
 
 LAB = HERE.parent.parent / "target/lab"
 REGION = "eu-west-1"
-SERVER, OTHER = "survival", "adventure"
+SERVER, OTHER, NEIGHBOUR = "survival", "adventure", "survival-2"
 BUTTON = "Start the server"
 
 
@@ -95,25 +98,41 @@ class Life:
             return None
         return None if found["StackStatus"] == "DELETE_COMPLETE" else {each["OutputKey"]: each["OutputValue"] for each in found["Outputs"]}
 
+    def settings(self, server):
+        """What the stack was last deployed with."""
+        found = self.account.client("cloudformation").describe_stacks(StackName=f"mc-idle-{server}")["Stacks"][0]
+        return {each["ParameterKey"]: each["ParameterValue"] for each in found["Parameters"]}
+
+    def channels(self):
+        told = self.account.client("ssm").get_parameter(Name=f"/mc-idle/{SERVER}/tell", WithDecryption=True)
+        return json.loads(told["Parameter"]["Value"])
+
     # The story.
 
     def refusals(self, zip_file, rest):
+        mishaps.taken_bucket(self, SERVER, {"Zip": zip_file, **rest})
         for settings, sentence in (
             ({"SERVER": "Survival!"}, "SERVER=Survival! is not allowed; allowed: 1 to 32 of a-z, 0-9 and -"),
             ({"SERVER": SERVER, "Modus": "launch"}, "Modus is no setting; there are Mode, "),
             ({"SERVER": SERVER, "Zip": self.folder / "none.zip"}, "none.zip: there is no such file"),
             ({"SERVER": SERVER, "Zip": zip_file, **rest, "Architecture": "arm64"}, "is not an .rpm for arm64"),
+            ({"SERVER": SERVER, "Zip": zip_file, **rest, "InstanceType": "c7gn.large"}, "InstanceType=c7gn.large has a processor of arm64"),
             ({"SERVER": SERVER, "Zip": zip_file, **rest, "IdleMinutes": "soon"}, "IdleMinutes"),
         ):
             done = self.deployer.deploy(**settings)
             expect(done.returncode == 1, f"{settings} was taken: {done.stdout}{done.stderr}")
             expect(sentence in done.stderr, f"{settings} was refused, but not with {sentence!r}: {done.stderr}")
+        settings = {"Zip": zip_file, **rest}
+        mishaps.half_made_stacks(self, SERVER, settings)
+        mishaps.nothing_there(self)
         expect(not self.stack(SERVER) and not self.machines(SERVER), "a refused deployment has left something")
         self.say("wrong settings are refused with a sentence, before anything is made")
 
     def create(self, zip_file, rest):
+        mishaps.broken_off(self, SERVER, {"Zip": zip_file, **rest})
         began = time.monotonic()
-        done = self.deployer.deploy(SERVER=SERVER, Zip=zip_file, **rest, Email="me@example.org", Discord="https://discord.com/api/webhooks/1/x")
+        with self.deployer.meanwhile("*", "echo a warning of the CLI >&2"):
+            done = self.deployer.deploy(SERVER=SERVER, Zip=zip_file, **rest, Email="me@example.org", Discord="https://discord.com/api/webhooks/1/x")
         self.expect_done(done, "make deploy")
         link = invitation(done)
         expect(link, f"make deploy said no link: {done.stdout}")
@@ -151,6 +170,9 @@ class Life:
     def update(self, zip_file, rest, link):
         """While the server is up: nothing may happen to its instance."""
         before = self.machines(SERVER)
+        self.account.client("ssm").put_parameter(
+            Name=f"/mc-idle/{SERVER}/key", Type="SecureString", Value=f"{link[2]}\nthe-old-key-for-a-while", Overwrite=True,
+        )
         code = self.account.client("lambda").get_function(FunctionName=f"mc-launcher-{SERVER}-page")["Configuration"]
         done = self.expect_done(self.deployer.deploy(SERVER=SERVER, Zip=zip_file, **rest, HoursPerMonth=60, IdleMinutes=20), "an update")
         newer = self.account.client("lambda").get_function(FunctionName=f"mc-launcher-{SERVER}-page")["Configuration"]
@@ -159,39 +181,73 @@ class Life:
             settings = self.account.client("lambda").get_function(FunctionName=f"mc-launcher-{SERVER}-{role}")["Configuration"]["Environment"]
             expect(settings["Variables"]["MC_HOURS_PER_MONTH"] == "60", f"the new setting has not arrived: {settings}")
         expect(self.machines(SERVER) == before, f"an update changed the instance: {before}, {self.machines(SERVER)}")
-        expect(invitation(done) == link, "an update changed the invitation")
+        expect(invitation(done) == link and "the-old-key" not in done.stdout, f"an update changed the invitation: {done.stdout}")
         expect("was made from version 1 of the launch template, and now there is 2" in done.stderr, f"nobody says that the instance is older: {done.stderr}")
         self.say("updated with a new setting and a new zip while it is up: same instance, same start, same invitation")
-        renewed = self.expect_done(self.deployer.deploy(SERVER=SERVER, Zip=zip_file, **rest, NewKey="true"), "a new key")
+        tell, channels = self.folder / "tell.json", {"post": "https://ntfy.sh/x", "smtp": {"from": 'the "server" <mc@example.org>'}}
+        tell.write_text(json.dumps(channels, indent="\t").replace("\n", "\r\n"))
+        renewed = self.expect_done(self.deployer.deploy(SERVER=SERVER, Zip=zip_file, **rest, NewKey="true", Tell=tell), "a new key")
         expect(invitation(renewed)[2] != link[2], "NewKey=true left the old key")
+        expect(self.channels() == channels, f"the channels are not as in the file: {self.channels()}")
         expect(self.machines(SERVER) == before, "deploying the same again changed the instance")
         self.say("the same once more changes nothing; NewKey=true makes a new invitation")
         return invitation(renewed)
 
-    def take_down(self):
+    def take_down(self, neighbour):
+        """A server, beside another one that stays as it is."""
         outputs = self.stack(SERVER)
         refused = self.deployer.undeploy(SERVER=SERVER)
         expect(refused.returncode == 1 and "somebody may be playing" in refused.stderr, f"taken down while it was up: {refused.stderr}")
         expect(self.stack(SERVER) and self.machines(SERVER)[0][1] == "running", "a refused undeploy has changed something")
         self.stop(SERVER)
+        mishaps.instance_of_somebody(self, SERVER)
+        mishaps.pressed_meanwhile(self, SERVER)
         done = self.expect_done(self.deployer.undeploy(SERVER=SERVER), "make undeploy")
-        left = [self.stack(SERVER), self.machines(SERVER), self.parameters(SERVER)]
-        expect(not any(left), f"make undeploy has left stack, machines or parameters: {left}")
+        left = [self.stack(SERVER), self.machines(SERVER), self.parameters(SERVER), self.uploads(SERVER)]
+        expect(not any(left), f"make undeploy has left stack, machines, parameters or uploads: {left}")
         there = {each["FileSystemId"] for each in self.account.client("efs").describe_file_systems()["FileSystems"]}
         expect(outputs["FileSystem"] in there, "the world has gone with the stack")
-        expect(outputs["FileSystem"] in done.stdout and "a month" in done.stdout, f"make undeploy does not say what stays: {done.stdout}")
+        again = self.expect_done(self.deployer.undeploy(SERVER=SERVER), "make undeploy once more")
+        for said in (done.stdout, again.stdout):
+            expect(outputs["FileSystem"] in said and "a month" in said, f"make undeploy does not say what stays: {said}")
+        self.say(f"make undeploy refuses while it is up; then only the world stays, {outputs['FileSystem']}")
+        expect(self.everything(NEIGHBOUR) == neighbour, f"{NEIGHBOUR} is not what it was: {self.everything(NEIGHBOUR)}")
+        done = self.expect_done(self.deployer.undeploy(SERVER=NEIGHBOUR, FORCE="true"), "make undeploy of the neighbour")
+        disks = self.account.client("ec2").describe_volumes(Filters=[{"Name": "status", "Values": ["available"]}])["Volumes"]
+        expect([each["Size"] for each in disks] == [12], f"not the disk of {NEIGHBOUR} alone has stayed: {disks}")
+        expect(f"a disk with a world, {disks[0]['VolumeId']}: $0.96 a month" in done.stdout, f"the disk that stays is not told: {done.stdout}")
         buckets = [each["Name"] for each in self.account.client("s3").list_buckets()["Buckets"]]
         expect(not buckets, f"a bucket stays: {buckets}")
-        self.say(f"make undeploy refuses while it is up; then only the world stays, {outputs['FileSystem']}")
+        self.say(f"{NEIGHBOUR}, in the same account, stays as it is meanwhile; of it stays the disk with its world")
         return outputs["FileSystem"]
+
+    def move_in(self, zip_file, rest):
+        """A second server in the account, with a name that begins like the first one's, and its world on the disk."""
+        self.expect_done(self.deployer.deploy(SERVER=NEIGHBOUR, Zip=zip_file, **rest, World="disk", DiskGiB=12), "make deploy of a second server")
+        return self.everything(NEIGHBOUR)
+
+    def everything(self, server):
+        return self.stack(server), self.machines(server), self.parameters(server), self.uploads(server)
+
+    def uploads(self, server):
+        """What it has in the account's bucket."""
+        s3 = self.account.client("s3")
+        return [
+            each["Key"] for bucket in s3.list_buckets()["Buckets"]
+            for each in s3.list_objects_v2(Bucket=bucket["Name"], Prefix=f"{server}/").get("Contents", [])
+        ]
 
     def find_the_world(self, zip_file, rest, world):
         """After a first try that could not be finished."""
         failed = self.deployer.deploy(SERVER=SERVER, Zip=zip_file, **rest, PageDomain="play.example.org", PageZoneId="ZNOTTHERE")
         expect(failed.returncode == 1 and "No hosted zone" in failed.stderr, f"a failure is not told with its reason: {failed.stderr}")
         expect(not self.machines(SERVER), "something runs, though the stack was not finished")
-        done = self.expect_done(self.deployer.deploy(SERVER=SERVER, Zip=zip_file, **rest), "deploying it again")
+        settings = {"Zip": zip_file, **rest}
+        done = mishaps.full_zone(self, SERVER, settings | {"Discord": "https://discord.com/api/webhooks/1/x"})
         expect(self.stack(SERVER)["FileSystem"] == world, f"the world was not found again: {done.stderr}")
+        mishaps.just_terminated(self, SERVER, settings | {"Email": "me@example.org"})
+        expect(set(self.channels()) == {"discord", "sns"}, f"with an e-mail address, messages go to {self.channels()}")
+        mishaps.cannot_see(self, SERVER, settings)
         self.expect_done(self.deployer.undeploy(SERVER=SERVER, FORCE="true"), "make undeploy FORCE=true")
         expect(not self.stack(SERVER) and not self.machines(SERVER), "FORCE=true has left something")
         self.say("a stack that could not be finished is told why, and in nobody's way; deployed again, it finds its world; FORCE=true takes it down while it is up")
@@ -238,7 +294,8 @@ class Life:
         with Driver() as driver:
             self.press(driver, link, SERVER)
             renewed = self.update(second, rest, link)
-            world = self.take_down()
+            mishaps.harmful_changes(self, SERVER, {"Zip": second, **rest})
+            world = self.take_down(self.move_in(second, rest))
             self.find_the_world(first, rest, world)
             self.launch_mode(driver, first, rest)
         expect(renewed, "no link")

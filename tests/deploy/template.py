@@ -19,6 +19,7 @@ import yaml
 
 sys.dont_write_bytecode = True  # nothing generated among the sources
 import cloudformation  # noqa: E402
+import first_boot  # noqa: E402
 from cloudformation import ACCOUNT, REGION, Stack  # noqa: E402
 
 PROJECT = Path(__file__).resolve().parent.parent.parent
@@ -184,7 +185,7 @@ def of_rights(chosen, stack):
             expect("*" not in action, f"{role} may do all of {action}")
             expect(resource != "*" or action in UNLIMITED, f"{role} may do {action} on everything")
             # A star stands for an id that is not known yet, never for a part of a name of ours.
-            of_aws = r":(instance|volume|network-interface|security-group|subnet|image|snapshot|key-pair)/\*$|/launch/\*$|:log-group:[^*]+:\*$"
+            of_aws = r":(instance|volume|network-interface|security-group|subnet|image|snapshot|key-pair)/\*$|/(launch/|survival/setup-)\*$|:log-group:[^*]+:\*$"
             expect("*" not in resource or resource == "*" or re.search(of_aws, resource), f"{role} may do {action} on {resource}")
     mode = chosen["Mode"]
     for role, name in (("PageRole", f"page-{mode}"), ("WardenRole", f"warden-{mode}")):
@@ -283,7 +284,7 @@ def of_user_data(chosen, stack, program):
     if chosen["World"] == "efs":
         wanted = (f"{chosen['FileSystemId'] or '<FileSystem>'}:/", "efs")
     expect((device, kind) == wanted and folder == "/mnt/efs", f"the world would be on {data['mounts']}")
-    ((script,),) = data["runcmd"]
+    (script,) = (path for path in files if path.startswith("/var/lib/cloud/scripts/per-boot/"))
     expect(files[script]["permissions"] == "0755", f"{script} cannot be run")
     with tempfile.TemporaryDirectory() as name:
         file = Path(name) / "first-boot"
@@ -292,6 +293,8 @@ def of_user_data(chosen, stack, program):
             if shutil.which(check[0]):
                 done = subprocess.run([*check, file], capture_output=True, text=True, check=False)
                 expect(done.returncode == 0, f"{' '.join(check)}: {done.stdout}{done.stderr}")
+        for trouble in first_boot.troubles(files[script]["content"], Path(name) / "machine"):
+            fail(trouble)
         site = Path(name) / "config.toml"
         site.write_text(files["/etc/mc-idle/config.d/50-site.toml"]["content"])
         if program:
@@ -351,7 +354,7 @@ def main():
         expect(Stack(template, **NEEDED, **{name: zone}).violated(), f"{name} is taken without its zone")
     print(f"{count} set-ups: open are the game and the page only; each role may do what launcher/iam says, and no more")
     print("the page's function URL has both permissions; EFS stays, and nothing else does; everything is tagged")
-    print(f"{len(judged)} kinds of user data: cloud-config, a script that bash takes, settings that mc-idle takes")
+    print(f"{len(judged)} kinds of user data: cloud-config, settings that mc-idle takes, a script that is tried again until all is set up")
     of_the_deployer(template)
     print("whoever has deploy/iam may make and delete each kind of resource, and no world")
 

@@ -10,6 +10,7 @@
 )]
 
 use std::collections::BTreeSet;
+use std::fs;
 use std::net::TcpStream;
 use std::process::Command;
 use std::thread;
@@ -518,6 +519,21 @@ fn check_fails_when_aws_cannot_be_reached() {
     assert!(checked.says("FAILED", "permission to stop: EC2 did not answer"), "{checked:#?}");
     assert!(checked.says("FAILED", "permission to write the heartbeat: SSM did not answer"), "{checked:#?}");
     assert!(checked.says("not run", "clock: EC2's time is unknown"), "{checked:#?}");
+}
+
+#[test]
+fn check_has_no_credentials_that_the_agent_would_not_have() {
+    let folder = tempfile::tempdir().unwrap();
+    let profiles = folder.path().join("credentials");
+    fs::write(&profiles, "[default]\naws_access_key_id = AKIAOPERATOR\naws_secret_access_key = secret\n").unwrap();
+    let checked = check(&settings(Silent::start().port, LONG, &[IDENTITY]), |command| {
+        // Nothing listens on port 1: the instance has no role.
+        let url = "http://127.0.0.1:1";
+        command.env("AWS_ENDPOINT_URL", url).env("AWS_EC2_METADATA_SERVICE_ENDPOINT", url);
+        command.env("AWS_SHARED_CREDENTIALS_FILE", &profiles);
+    });
+    assert_eq!(checked.code, Some(1), "{checked:#?}");
+    assert!(checked.says("FAILED", "credentials") && !format!("{checked:?}").contains("AKIAOPERATOR"), "{checked:#?}");
 }
 
 #[test]

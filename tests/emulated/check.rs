@@ -1,6 +1,6 @@
 //! `mc-idle check`: with each fault put in, one at a time, it ends with 1 and says so in the line that is about it; and
 //! with none it ends with 0. What needs a systemd is in `tests/systemd/check.rs`, an EFS that hangs in `tests/nfs.rs`, and
-//! containers in `tests/docker.rs`.
+//! containers in `tests/docker.rs`. Over 400 lines: at least one test for each line.
 
 #![allow(clippy::disallowed_methods, clippy::unwrap_used, reason = "waits in real time, and ends at what is wrong")]
 
@@ -282,7 +282,7 @@ fn the_name_of_a_folder_forges_no_line() {
     let document = String::from_utf8(output.stdout).unwrap();
     assert!(document.contains("\\u202e") && !document.contains(['\u{1b}', '\u{202e}']), "{document}");
     let found: Value = serde_json::from_str(&document).unwrap();
-    assert!(found["findings"][7]["text"].as_str().unwrap().contains(forged), "{found:#}");
+    assert!(finding(&found, Check::Efs)["text"].as_str().unwrap().contains(forged), "{found:#}");
 
     // A configuration with such a name, and such a text in it.
     let file = folder.join("config.toml");
@@ -346,6 +346,11 @@ fn document(arguments: &[&str], config: &Path, emulated_aws: Option<&EmulatedAws
     (output.status.code(), serde_json::from_slice(&output.stdout).unwrap())
 }
 
+fn finding(document: &Value, check: Check) -> &Value {
+    let findings = document["findings"].as_array().unwrap();
+    findings.iter().find(|finding| finding["name"] == check.name()).unwrap()
+}
+
 #[test]
 fn the_json_is_what_its_schema_says() {
     skip_unless!(emulated_aws::installed(), emulated_aws::NEEDS);
@@ -357,17 +362,17 @@ fn the_json_is_what_its_schema_says() {
         found["findings"].as_array().unwrap().iter().filter_map(|one| one["name"].as_str()).collect();
     assert_eq!(names, Check::ALL.map(Check::name));
     assert_eq!(
-        found["findings"][10],
+        *finding(&found, Check::Witness),
         json!({
             "name": "second witness", "result": "ok", "text": "netlink shows the host's sockets as well",
         })
     );
-    assert_eq!(found["findings"][14]["result"], "not-run");
+    assert_eq!(finding(&found, Check::Unit)["result"], "not-run");
 
     world.emulated_aws.faults(&json!([]));
     let (code, found) = document(&[], &config.path(), Some(&world.emulated_aws));
     assert_eq!((code, &found["well"]), (Some(1), &json!(false)), "{found:#}");
-    assert_eq!(found["findings"][5]["result"], "failed");
+    assert_eq!(finding(&found, Check::OtherInstances)["result"], "failed");
 }
 
 #[test]

@@ -10,7 +10,6 @@ pictures, and timeline.md. Exit codes as for the demo: 0, 1 or 130.
 """
 
 import os
-import resource
 import shutil
 import signal
 import subprocess
@@ -22,10 +21,10 @@ sys.dont_write_bytecode = True  # nothing generated among the sources
 HERE = Path(__file__).resolve().parent
 sys.path[1:1] = [str(HERE.parent / "image"), str(HERE.parent / "lab")]
 import settings  # noqa: E402
-from apart import go_apart, only_one_in  # noqa: E402
+from apart import delete_disks, go_apart, only_one_in  # noqa: E402
 from botocore.exceptions import BotoCoreError, ClientError  # noqa: E402
 from browser import BrowserError, missing  # noqa: E402
-from demo import Crew, Failure  # noqa: E402
+from demo import Crew, Failure, play  # noqa: E402
 from deployer import cli  # noqa: E402
 from evenings import EVENINGS  # noqa: E402
 from log import Log  # noqa: E402
@@ -47,7 +46,7 @@ def introduction(evening):
     return [*lines, f"Injected: {settings.INJECTED}."]
 
 
-def play(name, programs, image):
+def spend(name, programs, image):
     """One evening, in namespaces of its own; the exit code."""
     evening, folder = EVENINGS[name], TARGET / name
     shutil.rmtree(folder, ignore_errors=True)
@@ -60,35 +59,27 @@ def play(name, programs, image):
         screen.line("test", line)
     with tempfile.TemporaryDirectory(prefix="mc-idle-") as sockets:  # whose paths must be short
         stage = Stage(programs, image if evening.boots else None, screen, crew, folder, Path(sockets))
-        try:
+
+        def story():
             try:
                 stage.set_up(evening.deploy_settings, settings.AGENT, settings.HOLD_MINUTES)
                 evening.play(stage)
-            except (BotoCoreError, ClientError, BrowserError) as error:
+            except (BotoCoreError, ClientError, BrowserError, Failure) as error:
                 stage.last_words()
                 raise Failure(str(error)) from error
-            except Failure:
-                stage.last_words()
-                raise
-            finally:
-                signal.signal(signal.SIGINT, signal.SIG_IGN)  # a second Ctrl-C must leave nothing behind
-                stage.end()
-                crew.end_all()
-                shutil.rmtree(folder / "efs", ignore_errors=True)
-                for disk in folder.glob("*/disk.qcow2"):
-                    disk.unlink()
-        except Failure as failure:
-            screen.line("FAILED", str(failure))
-            return 1
-        except KeyboardInterrupt:
-            screen.line("test", "interrupted; everything is ended")
-            return 130
+
+        def end():
+            stage.end()
+            crew.end_all()
+            delete_disks(folder)
+
+        if code := play(screen, story, end):
+            return code
     for line in stage.timeline.lines():
         screen.line("time", line)
     page = stage.timeline.markdown(f"{name}: {evening.play.__doc__}", [f"* {line}" for line in lines])
     (folder / "timeline.md").write_text(page)
-    used = resource.getrusage(resource.RUSAGE_CHILDREN)
-    screen.line("test", f"all as promised, with {used.ru_utime + used.ru_stime:.0f} s of processor time")
+    screen.as_promised()
     return 0
 
 
@@ -125,7 +116,7 @@ def main():
     go_apart()
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
     _lock = only_one_in(TARGET)
-    code = play(names[0], programs, image)
+    code = spend(names[0], programs, image)
     pages = [TARGET / name / "timeline.md" for name in EVENINGS]
     (TARGET / "timeline.md").write_text("\n".join(page.read_text() for page in pages if page.exists()))
     return code

@@ -10,7 +10,7 @@ import network
 from account import Account
 from browser import BrowserError, Driver
 from certificate import key_hash
-from demo import Failure, expect
+from demo import Failure, expect, wait
 from deployment import Deployment
 from efs import GAME, MINECRAFT_USER, Efs
 from friend import Friend
@@ -173,16 +173,7 @@ class Stage:
                 self.promises.check_page(shown)
 
     def wait(self, seconds, until=lambda: None, shown=None):
-        """Waits until `until` has a value, which is returned, or the seconds are over (None); looks at everything."""
-        end = time.monotonic() + seconds
-        while True:
-            self.look()
-            if value := until():
-                return value
-            if time.monotonic() >= end:
-                return None
-            self.screen.progress("test", shown() if shown else "...")
-            time.sleep(0.2)
+        return wait(self.screen, self.look, seconds, until, shown)
 
     def until(self, what, seconds, condition, shown=None):
         """The same, and fails unless it is so in time."""

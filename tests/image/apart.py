@@ -2,6 +2,7 @@
 
 import fcntl
 import os
+import shutil
 import sys
 
 APART = "MC_IDLE_TEST_APART"
@@ -14,6 +15,13 @@ def go_apart():
     os.environ[APART] = "yes"
     unshare = ["unshare", "--net", "--mount", "--pid", "--fork", "--kill-child", "--mount-proc"]
     os.execvp(unshare[0], [*unshare, sys.executable, *sys.argv])
+
+
+def delete_disks(folder):
+    """What a run's machines and its NFS server have written: too much to keep."""
+    shutil.rmtree(folder / "efs", ignore_errors=True)
+    for disk in folder.glob("*/disk.qcow2"):
+        disk.unlink()
 
 
 def only_one_in(folder):

@@ -6,7 +6,7 @@ import time
 from datetime import datetime
 from pathlib import Path
 
-from demo import Aws, Failure, expect
+from demo import Aws, Failure, expect, wait
 
 import machine
 import user_data
@@ -58,21 +58,13 @@ class Instance(Guest):
         self.screen.line("aws", f"{self.aws.instance_id} starts")
 
     def wait(self, seconds, until=lambda: None, shown=None):
-        """Waits until `until` has a value, which is returned, or the seconds are over (None).
+        return wait(self.screen, self.look, seconds, until, shown)
 
-        The machine is stopped meanwhile, as EC2 does, when the instance is.
-        """
-        end = time.monotonic() + seconds
-        while True:
-            self.crew.check()
-            self.show_new_beats()
-            self.press_power_button_if_stopped()
-            if value := until():
-                return value
-            if time.monotonic() >= end:
-                return None
-            self.screen.progress("test", shown() if shown else "...")
-            time.sleep(0.2)
+    def look(self):
+        """The machine is stopped, as EC2 does, when the instance is."""
+        self.crew.check()
+        self.show_new_beats()
+        self.press_power_button_if_stopped()
 
     def press_power_button_if_stopped(self):
         if self.pressed or self.aws.state() != "stopped":

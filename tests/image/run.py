@@ -10,7 +10,6 @@ What a run leaves behind (consoles, journals) is in target/image/run. Exit codes
 
 import json
 import os
-import resource
 import shutil
 import signal
 import sys
@@ -22,10 +21,10 @@ from urllib.request import Request
 sys.dont_write_bytecode = True  # nothing generated among the sources
 HERE = Path(__file__).resolve().parent
 sys.path.insert(0, str(HERE.parent / "lab"))
-from demo import Crew, Failure, expect  # noqa: E402
+from demo import Crew, Failure, expect, play  # noqa: E402
 
 import network  # noqa: E402
-from apart import go_apart, only_one_in  # noqa: E402
+from apart import delete_disks, go_apart, only_one_in  # noqa: E402
 from efs import GAME_VERSION, Efs  # noqa: E402
 from instance import Instance  # noqa: E402
 from log import Log  # noqa: E402
@@ -104,13 +103,17 @@ class Stage:
         self.say(f"{len(self.identities)} instances of one image have no machine id and no host key in common")
 
     def play(self, names):
-        self.set_up()
-        for name in names:
-            self.say(f"-- {name}: {SCENARIOS[name].__doc__}")
-            SCENARIOS[name](self)
-            self.say(f"-- {name}: as promised")
-        if "reboot" in names:
-            self.compare_identities()
+        try:
+            self.set_up()
+            for name in names:
+                self.say(f"-- {name}: {SCENARIOS[name].__doc__}")
+                SCENARIOS[name](self)
+                self.say(f"-- {name}: as promised")
+            if "reboot" in names:
+                self.compare_identities()
+        except Failure:
+            self.last_words()
+            raise
 
     def last_words(self):
         """What a failure leaves: the console, and the journal if the guest still answers."""
@@ -159,27 +162,15 @@ def main():
     crew = Crew(screen)
     with tempfile.TemporaryDirectory(prefix="mc-idle-") as sockets:  # whose paths must be short
         stage = Stage(image, screen, crew, folder, Path(sockets))
-        try:
-            try:
-                stage.play(names)
-            except Failure:
-                stage.last_words()
-                raise
-            finally:
-                signal.signal(signal.SIGINT, signal.SIG_IGN)  # a second Ctrl-C must leave nothing behind
-                crew.end_all()
-                shutil.rmtree(folder / "efs", ignore_errors=True)
-                for disk in folder.glob("*/disk.qcow2"):
-                    disk.unlink()
-        except Failure as failure:
-            screen.line("FAILED", str(failure))
-            return 1
-        except KeyboardInterrupt:
-            screen.line("test", "interrupted; everything is ended")
-            return 130
-    used = resource.getrusage(resource.RUSAGE_CHILDREN)
-    screen.line("test", f"all as promised, with {used.ru_utime + used.ru_stime:.0f} s of processor time")
-    return 0
+
+        def end():
+            crew.end_all()
+            delete_disks(folder)
+
+        code = play(screen, lambda: stage.play(names), end)
+    if not code:
+        screen.as_promised()
+    return code
 
 
 if __name__ == "__main__":

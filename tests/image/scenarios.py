@@ -75,8 +75,8 @@ def steve_joins(instance):
     instance.stage.start_player("steve")
     expect(instance.crew.first_line("steve", GAME_SECONDS) == "spawned", "the player did not get into the game")
     instance.stage.screen.line("game", "steve is in the game, from another network")
-    beat = instance.wait_for_beat("a player is there", GAME_SECONDS, lambda beat: beat["state"] == "occupied")
-    expect(beat["players"] == 1, f"one player is there, and the heartbeat counts {beat['players']}")
+    # The server's own answer may have made it `occupied` while his connection was still young.
+    instance.wait_for_beat("one player is there", GAME_SECONDS, lambda beat: beat["state"] == "occupied" and beat["players"] == 1)
     instance.no_stop = "while steve was in the game"
 
 

@@ -13,7 +13,7 @@ lifecycle; API reference, StartInstances, StopInstances):
     every start has its LaunchTime, and a stop says when and by whom it was
     a dry run of either does nothing
     every machine has the public address --address
-    and is as its launch template says (launch_template.py)
+    and is as its launch template says (launch_template.py), as is its disk (disks.py)
 
 --switched-on: a machine is `stopping` for as long as a file with its id is in this folder, which whoever runs a real one keeps.
 --calls: every call that starts, stops, launches or terminates a machine is appended to this file, as a line of JSON:
@@ -34,6 +34,7 @@ from urllib.parse import parse_qsl
 from urllib.request import ProxyHandler, build_opener
 
 sys.dont_write_bytecode = True  # nothing generated among the sources
+import disks  # noqa: E402
 import launch_template  # noqa: E402
 
 PENDING_SECONDS = 3
@@ -45,7 +46,7 @@ CHANGES = {"RunInstances", "StartInstances", "StopInstances", "RebootInstances",
 
 def slow_ec2(ec2, address, switched_on):
     """Gives ministack's EC2 the life of a machine. Its names are private: they are those of the pinned version."""
-    actions, describe, run = ec2._ACTION_MAP, ec2._instance_xml, ec2._run_instances
+    actions, describe, run, terminate = ec2._ACTION_MAP, ec2._instance_xml, ec2._run_instances, ec2._terminate_instances
     settled = {"StartInstances": {"pending", "running"}, "StopInstances": {"stopping", "stopped"}}
 
     def put(machine, state):
@@ -109,13 +110,23 @@ def slow_ec2(ec2, address, switched_on):
         return describe(machine).replace("<placement>", extra + "<placement>", 1)
 
     def run_here(p):
-        answer = run(launch_template.filled(ec2, p))
-        for machine in ec2._instances.values():
+        request, before = launch_template.filled(ec2, p), set(ec2._instances)
+        answer = run(request)
+        made = [machine for name, machine in ec2._instances.items() if name not in before]
+        disks.as_asked_for(ec2, request, made)
+        for machine in made:
             machine["PublicIpAddress"] = address
+        return answer
+
+    def terminate_here(p):
+        answer = terminate(p)
+        for instance_id in ec2._parse_member_list(p, "InstanceId"):
+            disks.let_go(ec2, instance_id)
         return answer
 
     ec2._instance_xml = described
     actions["RunInstances"] = run_here
+    actions["TerminateInstances"] = terminate_here
     actions["StartInstances"] = changed("StartInstances", {"stopped"}, "started", start)
     actions["StopInstances"] = changed("StopInstances", {"running"}, "stopped", stop)
 

@@ -70,6 +70,7 @@ def expect(met, otherwise):
 class Screen:
     """The running log: elapsed seconds, who speaks, what; and on a terminal one live line below it."""
 
+    NARRATOR = "demo"
     COLOURS = {"demo": 1, "aws": 33, "ssm": 35, "game": 32, "agent": 36, "FAILED": 31}
 
     def __init__(self):
@@ -173,6 +174,36 @@ class Crew:
                 self.end(name, 3)
 
 
+def wait(screen, look, seconds, until, shown=None):
+    """Looks, again and again, until `until` has a value, which is returned, or the seconds are over (None); shows signs of life."""
+    end = time.monotonic() + seconds
+    while True:
+        look()
+        if value := until():
+            return value
+        if time.monotonic() >= end:
+            return None
+        screen.progress(screen.NARRATOR, shown() if shown else "...")
+        time.sleep(0.2)
+
+
+def play(screen, story, end):
+    """Plays a story, and then ends everything of it, however it went. The program's exit code."""
+    try:
+        try:
+            story()
+        finally:
+            signal.signal(signal.SIGINT, signal.SIG_IGN)  # a second Ctrl-C must leave nothing behind
+            end()
+    except Failure as failure:
+        screen.line("FAILED", str(failure))
+        return 1
+    except KeyboardInterrupt:
+        screen.line(screen.NARRATOR, "interrupted; everything is ended")
+        return 130
+    return 0
+
+
 class Aws:
     """What the demo asks the emulated AWS."""
 
@@ -231,18 +262,12 @@ class Demo:
         self.screen.line("demo", text)
 
     def wait(self, seconds, until=lambda: False, shown=None):
-        """Waits until `until` is true (its value is returned) or the seconds are over (None), with signs of life."""
-        end = time.monotonic() + seconds
-        while True:
-            self.crew.check()
-            self.expect_no_stop()
-            self.show_new_beats()
-            if value := until():
-                return value
-            if time.monotonic() >= end:
-                return None
-            self.screen.progress("demo", shown() if shown else "...")
-            time.sleep(0.2)
+        return wait(self.screen, self.look, seconds, until, shown)
+
+    def look(self):
+        self.crew.check()
+        self.expect_no_stop()
+        self.show_new_beats()
 
     def show_new_beats(self):
         beats = self.aws.heartbeats()
@@ -402,20 +427,8 @@ def main():
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
     screen = Screen()
     crew = Crew(screen)
-    try:
-        with tempfile.TemporaryDirectory(prefix="mc-idle-demo-") as folder:
-            try:
-                Demo(agent_binary, screen, crew, folder).run()
-            finally:
-                signal.signal(signal.SIGINT, signal.SIG_IGN)  # a second Ctrl-C must leave nothing behind
-                crew.end_all()
-    except Failure as failure:
-        screen.line("FAILED", str(failure))
-        return 1
-    except KeyboardInterrupt:
-        screen.line("demo", "interrupted; everything is ended")
-        return 130
-    return 0
+    with tempfile.TemporaryDirectory(prefix="mc-idle-demo-") as folder:
+        return play(screen, Demo(agent_binary, screen, crew, folder).run, crew.end_all)
 
 
 if __name__ == "__main__":

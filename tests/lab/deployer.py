@@ -4,6 +4,7 @@ import os
 import re
 import shutil
 import subprocess
+from contextlib import contextmanager
 from pathlib import Path
 
 DEPLOY = Path(__file__).resolve().parent.parent.parent / "deploy"
@@ -25,15 +26,28 @@ def cli():
 class Deployer:
     def __init__(self, endpoint, region, folder):
         """`folder`: for the command that leads the CLI to the endpoint."""
-        self.wrapper = Path(folder) / "aws"
+        self.wrapper, self.before_each = Path(folder) / "aws", Path(folder) / "before-each-call"
         # Not every version 2 of the CLI knows AWS_ENDPOINT_URL.
-        self.wrapper.write_text(f'#!/bin/sh\nexec {cli()} --endpoint-url {endpoint} "$@"\n')
+        self.wrapper.write_text(
+            f'#!/bin/sh\naws() {{ {cli()} --endpoint-url {endpoint} "$@"; }}\n[ ! -e {self.before_each} ] || . {self.before_each}\naws "$@"\n'
+        )
         self.wrapper.chmod(0o755)
+        self.temporary = Path(folder) / "temporary"  # for what the scripts keep while they run
+        self.temporary.mkdir()
         kept = {name: value for name, value in os.environ.items() if not name.startswith("AWS_") and not name.lower().endswith("_proxy")}
         self.environment = kept | {
-            "AWS": str(self.wrapper), "AWS_REGION": region, "AWS_ACCESS_KEY_ID": "test", "AWS_SECRET_ACCESS_KEY": "test",
+            "TMPDIR": str(self.temporary), "AWS": str(self.wrapper), "AWS_REGION": region, "AWS_ACCESS_KEY_ID": "test", "AWS_SECRET_ACCESS_KEY": "test",
             "AWS_CONFIG_FILE": "/dev/null", "AWS_SHARED_CREDENTIALS_FILE": "/dev/null", "AWS_EC2_METADATA_DISABLED": "true",
         }
+
+    @contextmanager
+    def meanwhile(self, calls, commands):
+        """Has shell `commands` done right before each of the CLI's calls that match a pattern: `aws` in them is the CLI."""
+        self.before_each.write_text(f'case "$*" in\n{calls}) {commands} ;;\nesac\n')
+        try:
+            yield
+        finally:
+            self.before_each.unlink()
 
     def run(self, script, settings):
         return subprocess.run(

@@ -29,8 +29,25 @@ def filled(ec2, request):
         said[f"SecurityGroupId.{place}"] = group
     for place, spec in enumerate(data.get("TagSpecifications") or [], 1):
         said[f"TagSpecification.{place}.ResourceType"] = spec["ResourceType"]
-        own = [{"Key": "aws:ec2launchtemplate:version", "Value": str(number)}] if spec["ResourceType"] == "instance" else []
+        own = [
+            {"Key": "aws:ec2launchtemplate:id", "Value": template["LaunchTemplateId"]},
+            {"Key": "aws:ec2launchtemplate:version", "Value": str(number)},
+        ] if spec["ResourceType"] == "instance" else []
         for order, tag in enumerate(spec["Tags"] + own, 1):
             said[f"TagSpecification.{place}.Tag.{order}.Key"] = tag["Key"]
             said[f"TagSpecification.{place}.Tag.{order}.Value"] = tag["Value"]
+    for place, disk in enumerate(data.get("BlockDeviceMappings") or [], 1):
+        said |= {f"BlockDeviceMapping.{place}.Ebs.{name}": str(value).lower() for name, value in disk["Ebs"].items()}
     return {key: [value] for key, value in said.items() if value} | request
+
+
+def tags_of(ec2, request, kind):
+    """The tags that a request has for what it makes of this kind."""
+    tags, place = [], 1
+    while found := ec2._p(request, f"TagSpecification.{place}.ResourceType"):
+        order = 1
+        while found == kind and (key := ec2._p(request, f"TagSpecification.{place}.Tag.{order}.Key")):
+            tags.append({"Key": key, "Value": ec2._p(request, f"TagSpecification.{place}.Tag.{order}.Value")})
+            order += 1
+        place += 1
+    return tags

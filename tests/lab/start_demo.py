@@ -30,7 +30,7 @@ from botocore.exceptions import BotoCoreError, ClientError
 
 sys.dont_write_bytecode = True  # nothing generated among the sources
 from account import Account  # noqa: E402
-from demo import Crew, Failure, Screen, countdown, expect  # noqa: E402
+from demo import Crew, Failure, Screen, countdown, expect, play, wait  # noqa: E402
 from front import Front  # noqa: E402
 from functions import create_functions  # noqa: E402
 
@@ -152,16 +152,7 @@ class StartDemo:
     # What goes on all the time.
 
     def wait(self, seconds, until=lambda: False, shown=None):
-        """Waits until `until` is true (its value is returned) or the seconds are over (None), and tells what happens."""
-        end = time.monotonic() + seconds
-        while True:
-            self.look()
-            if value := until():
-                return value
-            if time.monotonic() >= end:
-                return None
-            self.screen.progress("demo", shown() if shown else "...")
-            time.sleep(0.2)
+        return wait(self.screen, self.look, seconds, until, shown)
 
     def look(self):
         self.crew.check()
@@ -434,21 +425,9 @@ def main():
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
     screen = StartScreen()
     crew = Crew(screen)
-    try:
-        with tempfile.TemporaryDirectory(prefix="mc-idle-start-demo-") as folder:
-            demo = StartDemo(*binaries, screen, crew, folder)
-            try:
-                demo.run()
-            finally:
-                signal.signal(signal.SIGINT, signal.SIG_IGN)  # a second Ctrl-C must leave nothing behind
-                demo.end_all()
-    except Failure as failure:
-        screen.line("FAILED", str(failure))
-        return 1
-    except KeyboardInterrupt:
-        screen.line("demo", "interrupted; everything is ended")
-        return 130
-    return 0
+    with tempfile.TemporaryDirectory(prefix="mc-idle-start-demo-") as folder:
+        demo = StartDemo(*binaries, screen, crew, folder)
+        return play(screen, demo.run, demo.end_all)
 
 
 if __name__ == "__main__":

@@ -111,6 +111,7 @@ fn what_is_not_known_stops_nothing_and_what_is_dead_is_stopped() {
         scope.spawn(|| a_hold_puts_it_off(port));
         scope.spawn(|| a_hold_is_seen_even_while_the_game_is_asked(port));
         scope.spawn(|| one_that_has_just_started_is_left_alone(port));
+        scope.spawn(|| a_stop_that_ec2_refuses_is_told_once_and_tried_again(port));
         scope.spawn(|| a_clock_that_is_hours_off_does_not_matter(port, -9));
         scope.spawn(|| a_clock_that_is_hours_off_does_not_matter(port, 9));
     });
@@ -137,8 +138,29 @@ fn no_answer_is_not_zero((ec2, launcher): &(StandIn, Launcher)) {
     case["announced_at"] = earlier.clone().into();
     case["alarmed_at"] = earlier.into();
     ec2.put("told", &memory.to_string());
-    until_said(launcher, &format!("stopped {INSTANCE}"));
+    until_said(
+        launcher,
+        &format!("stopped {INSTANCE}, which mc-idle no longer watched, and whose game did not answer for long"),
+    );
     assert_eq!(ec2.stops()[0], INSTANCE);
+}
+
+fn a_stop_that_ec2_refuses_is_told_once_and_tried_again(port: u16) {
+    let ec2 = StandIn::start("running");
+    ec2.fail("StopInstances", Fault::Code("OperationNotPermitted"));
+    let launcher = launcher(&ec2, port);
+    let count = |words: &str| launcher.process.output().iter().filter(|line| line.contains(words)).count();
+    for tries in 1..=2 {
+        until_said(&launcher, "Online(0), Online(0): Stop");
+        let until = std::time::Instant::now() + Duration::from_secs(90);
+        while ec2.stops().len() < tries && std::time::Instant::now() < until {
+            thread::sleep(Duration::from_millis(100));
+        }
+    }
+    until_said(&launcher, "the warden could not look: cannot stop");
+    assert_eq!((ec2.stops().len() >= 2, count("should be stopped, and cannot be")), (true, 1));
+    ec2.mend();
+    until_said(&launcher, &format!("stopped {INSTANCE}, which mc-idle no longer watched, and where nobody played"));
 }
 
 fn an_orphan_is_watched_as_well(port: u16) {

@@ -164,6 +164,30 @@ fn hostile_requests_are_refused_and_nothing_is_started_or_said() {
     assert!(launcher.process.output().iter().any(|line| line.contains("start denied")));
 }
 
+/// More than there are places.
+#[test]
+fn whoever_asks_and_never_reads_the_answer_keeps_nobody_out() {
+    use std::io::Write;
+    let ec2 = StandIn::start("stopped");
+    let launcher = Launcher::start(&ec2, SELDOM, &[]);
+    let mut open: Vec<_> = (0..300)
+        .map(|_| {
+            let stream = std::net::TcpStream::connect(("127.0.0.1", launcher.port)).unwrap();
+            stream.set_nonblocking(true).unwrap();
+            stream
+        })
+        .collect();
+    let many = b"GET / HTTP/1.1\r\nhost: 127.0.0.1\r\n\r\n".repeat(500);
+    for _ in 0..20 {
+        for stream in &mut open {
+            // As much as there is room for.
+            let _ = stream.write(&many);
+        }
+        std::thread::sleep(std::time::Duration::from_millis(100));
+    }
+    assert_eq!(launcher.get("/status", &[]).status, 200);
+}
+
 #[test]
 fn a_stranger_sees_no_name_and_no_address_and_costs_little() {
     let ec2 = StandIn::start("running");

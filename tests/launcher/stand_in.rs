@@ -1,6 +1,6 @@
-//! A stand-in for EC2 and SSM over HTTP, asked by the real SDK. A fake, for what the emulators do not do: client tokens that are
+//! A stand-in for EC2, SSM and Route 53 over HTTP, asked by the real SDK. A fake, for what the emulators do not do: client tokens that are
 //! remembered, instances that take their time, refusals, answers that get lost or never come, and addresses on this machine.
-//! Over 400 lines: two APIs.
+//! Over 400 lines: three APIs.
 
 use std::collections::{BTreeMap, VecDeque};
 use std::io::{BufReader, Write};
@@ -68,6 +68,10 @@ impl Machine {
 pub(crate) struct State {
     pub machines: Vec<Machine>,
     pub parameters: BTreeMap<String, (String, Timestamp)>,
+    /// How often each was written.
+    versions: BTreeMap<String, u64>,
+    /// What Route 53 has, by type.
+    pub records: BTreeMap<String, String>,
     pub calls: Vec<Call>,
     /// What the next calls of an action meet; the last one stays.
     /// An action, or an action and its subject: `GetParameter heartbeat`.
@@ -115,6 +119,8 @@ impl StandIn {
         let state = Arc::new(Mutex::new(State {
             machines: Vec::new(),
             parameters: BTreeMap::new(),
+            versions: BTreeMap::new(),
+            records: BTreeMap::new(),
             calls: Vec::new(),
             faults: BTreeMap::new(),
             published: Vec::new(),
@@ -148,7 +154,9 @@ impl StandIn {
 
     /// Sets a parameter of the server.
     pub(crate) fn put(&self, name: &str, value: &str) {
-        self.state().parameters.insert(full(name), (value.to_owned(), now()));
+        let mut state = self.state();
+        state.parameters.insert(full(name), (value.to_owned(), now()));
+        *state.versions.entry(full(name)).or_default() += 1;
     }
 
     pub(crate) fn get(&self, name: &str) -> Option<String> {
@@ -213,6 +221,9 @@ impl StandIn {
         while let Some((head, body)) = request(&mut reader) {
             let (action, parameters) = match target(&head) {
                 Some(target) => (target, serde_json::from_str(&body).unwrap()),
+                None if head.contains("/rrset") => {
+                    ("ChangeResourceRecordSets".to_owned(), json!({"Type": inner(&body, "Type"), "Body": body}))
+                }
                 None => form(&body),
             };
             let fault = self.state().fault(&action, &subject(&parameters));
@@ -257,6 +268,12 @@ fn form(body: &str) -> (String, Value) {
     let parameters: serde_json::Map<String, Value> =
         pairs.map(|(name, value)| (decoded(name), Value::from(decoded(value)))).collect();
     (parameters["Action"].as_str().unwrap().to_owned(), Value::Object(parameters))
+}
+
+/// What is in the first element of this name.
+fn inner(xml: &str, name: &str) -> String {
+    let after = xml.split_once(&format!("<{name}>")).map_or("", |(_, after)| after);
+    after.split('<').next().unwrap_or_default().to_owned()
 }
 
 /// What a call is about.
@@ -333,6 +350,7 @@ impl State {
             }
             "GetParameter" => self.get(&text("Name")),
             "PutParameter" => self.put(&text("Name"), &text("Value"), parameters["Overwrite"] == true),
+            "ChangeResourceRecordSets" => self.change_record(&text("Type"), &text("Body")),
             "GetParametersByPath" => self.by_path(&text("Path"), &text("NextToken")),
             other => panic!("the stand-in knows no {other}"),
         }
@@ -393,7 +411,8 @@ impl State {
     fn get(&self, name: &str) -> (u16, &'static str, String) {
         match self.parameters.get(name) {
             Some((value, modified)) => ssm(&json!({"Parameter": {
-                "Name": name, "Type": "String", "Value": value, "Version": 1, "LastModifiedDate": seconds(*modified),
+                "Name": name, "Type": "String", "Value": value, "LastModifiedDate": seconds(*modified),
+                "Version": self.versions.get(name).copied().unwrap_or(1),
             }})),
             None => ssm_error("ParameterNotFound"),
         }
@@ -407,7 +426,29 @@ impl State {
             return ssm_error("ParameterAlreadyExists");
         }
         self.parameters.insert(name.to_owned(), (value.to_owned(), now()));
-        ssm(&json!({"Version": 1, "Tier": "Standard"}))
+        let version = self.versions.entry(name.to_owned()).or_default();
+        *version += 1;
+        ssm(&json!({"Version": version, "Tier": "Standard"}))
+    }
+
+    /// Route 53 removes only what it has (ChangeResourceRecordSets, Route 53 API reference); moto does not mind.
+    fn change_record(&mut self, kind: &str, body: &str) -> (u16, &'static str, String) {
+        let (action, value) = (inner(body, "Action"), inner(body, "Value"));
+        if action == "UPSERT" {
+            self.records.insert(kind.to_owned(), value);
+        } else if self.records.remove(kind) != Some(value) {
+            let message = format!("[Tried to delete resource record set [type='{kind}'] but it was not found]");
+            let error = format!(
+                "<Error><Type>Sender</Type><Code>InvalidChangeBatch</Code><Message>{message}</Message></Error>"
+            );
+            return (400, "text/xml", format!("<ErrorResponse>{error}<RequestId>1</RequestId></ErrorResponse>"));
+        }
+        let info = "<Id>1</Id><Status>PENDING</Status><SubmittedAt>2026-11-30T06:00:00Z</SubmittedAt>";
+        let answer = format!(
+            "<ChangeResourceRecordSetsResponse xmlns=\"https://route53.amazonaws.com/doc/2013-04-01/\"><ChangeInfo>{info}\
+             </ChangeInfo></ChangeResourceRecordSetsResponse>"
+        );
+        (200, "text/xml", answer)
     }
 
     fn by_path(&self, path: &str, next: &str) -> (u16, &'static str, String) {

@@ -3,9 +3,12 @@
 use std::thread;
 use std::time::Duration;
 
+use mc_heartbeat::AgentState;
+
 use crate::launcher::{ALEX, KEY, Launcher, OFTEN, SELDOM};
 use crate::stand_in::{Fault, INSTANCE, StandIn};
 use crate::support::wait_until;
+use crate::telling::heartbeat;
 
 const LAUNCH: &[(&str, &str)] = &[("MC_MODE", "launch"), ("MC_LAUNCH_TEMPLATE", "lt-0123456789abcdef0:1")];
 
@@ -100,6 +103,26 @@ fn while_it_stops_a_start_is_remembered_and_served_once() {
     assert_eq!(ec2.count("StartInstances"), 1);
 }
 
+/// The agent has said that it stops its instance, and EC2 does not show that yet.
+#[test]
+fn a_press_right_before_ec2_shows_the_stop_is_served_as_well() {
+    for settings in [&[][..], LAUNCH] {
+        let ec2 = StandIn::start("running");
+        heartbeat(&ec2, AgentState::Stopping, 0);
+        let launcher = Launcher::start(&ec2, OFTEN, settings);
+        let pressed = launcher.press();
+        assert_eq!((pressed.status, pressed.json()["state"].as_str()), (202, Some("stopping")), "{pressed:?}");
+        // Several looks of the warden.
+        thread::sleep(Duration::from_secs(3));
+        assert_eq!(ec2.count("StartInstances"), 0);
+        ec2.set("stopping");
+        thread::sleep(Duration::from_secs(2));
+        ec2.set("stopped");
+        wait_until("it runs", || (ec2.instance().state == "running").then_some(()));
+        assert_eq!((ec2.count("StartInstances"), ec2.get("wanted").as_deref()), (1, Some("none")));
+    }
+}
+
 #[test]
 fn a_budget_that_is_used_up_starts_nothing_and_says_until_when() {
     for (setting, usage, words) in [
@@ -167,6 +190,22 @@ fn what_is_not_known_starts_nothing() {
     ec2.put("instance-id", "i-00000000000000001");
     assert!(launcher.press().json()["why"].as_str().unwrap().contains("i-00000000000000001"));
     assert_eq!(ec2.count("StartInstances"), 0);
+}
+
+/// What EC2 has done with a request that it has not answered is not known.
+#[test]
+fn a_start_whose_answer_gets_lost_is_not_said_to_have_failed() {
+    for (action, settings) in [("StartInstances", &[][..]), ("RunInstances", LAUNCH)] {
+        let ec2 = if settings.is_empty() { StandIn::start("stopped") } else { StandIn::empty() };
+        ec2.fail(action, Fault::LostAnswer);
+        let launcher = Launcher::start(&ec2, SELDOM, settings);
+        let pressed = launcher.press();
+        let words = "Nobody knows whether the server was started: EC2 does not answer. Look again in a minute.";
+        assert_eq!((pressed.status, pressed.json()["why"].as_str()), (503, Some(words)), "{action}: {pressed:?}");
+        wait_until("it runs all the same", || (ec2.instance().state == "running").then_some(()));
+        ec2.mend();
+        assert_eq!((launcher.press().status, ec2.machines(), ec2.count(action)), (202, 1, 1), "{action}");
+    }
 }
 
 /// Whatever does not answer, the page does.

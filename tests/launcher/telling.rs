@@ -11,7 +11,7 @@ use std::time::Duration;
 use mc_heartbeat::{AgentState, Heartbeat};
 use serde_json::{Value, json};
 
-use crate::launcher::{ALEX, Launcher, OFTEN};
+use crate::launcher::{ALEX, Launcher, OFTEN, SELDOM};
 use crate::skip_unless;
 use crate::stand_in::{Fault, StandIn, now};
 use crate::support::{Process, emulated_aws, wait_until};
@@ -198,6 +198,66 @@ fn what_could_not_be_noted_is_told_again_and_never_lost() {
         "{got:?}"
     );
     launcher.process.wait_for("could not look: what was told could not be noted");
+}
+
+/// As when the schedule and an event wake the warden together: nothing keeps Lambda from running it twice.
+#[test]
+fn looks_at_the_same_time_tell_once() {
+    for late in [0, 100, 800] {
+        let ec2 = StandIn::start("running");
+        ec2.state().machines[0].launch_time = now();
+        let plain = Web::start(vec![OK]);
+        ec2.put("tell", &json!({"post": plain.url()}).to_string());
+        ec2.fail("PutParameter told", Fault::Late(Duration::from_millis(late)));
+        let wardens: Vec<Launcher> = thread::scope(|scope| {
+            let all: Vec<_> = (0..4).map(|_| scope.spawn(|| Launcher::start(&ec2, SELDOM, &[]))).collect();
+            all.into_iter().map(|one| one.join().unwrap()).collect()
+        });
+        plain.until(1);
+        thread::sleep(Duration::from_secs(5));
+        assert_eq!(plain.got(), ["survival is starting."], "{late} ms");
+        // Nobody else is about to tell it, and nobody thinks that it has not been told.
+        let told = ec2.get("told").unwrap();
+        assert!(told.contains("starting") && told.contains("\"pending\":[]"), "{told}");
+        drop(wardens);
+    }
+}
+
+/// What only this look knows is told although another one has noted something meanwhile.
+#[test]
+fn a_look_beside_another_one_loses_nothing() {
+    let ec2 = StandIn::start("stopping");
+    let plain = Web::start(vec![OK]);
+    ec2.put("tell", &json!({"post": plain.url()}).to_string());
+    let page = Launcher::start(&ec2, SELDOM, &[]);
+    assert_eq!(page.press().status, 202);
+    wait_until("the first look is over", || ec2.get("told"));
+    ec2.set("stopped");
+    ec2.fail("StartInstances", Fault::Code("InsufficientInstanceCapacity"));
+    let late = Some(Fault::Late(Duration::from_millis(1500)));
+    ec2.state().faults.insert("GetParameter told", [None, late, None].into());
+    let _warden = Launcher::start(&ec2, SELDOM, &[]);
+    wait_until("the wish is served", || (ec2.get("wanted").as_deref() == Some("none")).then_some(()));
+    ec2.put("told", "{}");
+    let got = plain.until(1);
+    assert!(got[0].contains("EC2 has no free machine of this type"), "{got:?}");
+    thread::sleep(Duration::from_secs(2));
+    assert_eq!(plain.got().len(), 1, "{:?}", plain.got());
+}
+
+/// The answer to the removal of a record gets lost: it is gone, and to remove it again fails for ever.
+#[test]
+fn a_record_that_is_gone_has_been_removed() {
+    let ec2 = StandIn::start("running");
+    let settings = [("MC_ZONE_ID", "Z0123456789"), ("MC_RECORD", "play.example.org")];
+    let launcher = Launcher::start(&ec2, OFTEN, &settings);
+    wait_until("the record is set", || (!ec2.state().records.is_empty()).then_some(()));
+    ec2.fail("ChangeResourceRecordSets", Fault::LostAnswer);
+    ec2.set("stopped");
+    wait_until("it is removed", || ec2.state().records.is_empty().then_some(()));
+    launcher.process.wait_for("cannot set the record play.example.org");
+    ec2.mend();
+    wait_until("it is noted", || ec2.get("told").filter(|told| told.contains("\"records\":{\"v4\":null")));
 }
 
 #[test]

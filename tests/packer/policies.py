@@ -25,7 +25,7 @@ LAUNCHER = PROJECT / "launcher" / "iam"
 # What the instance's role may do, and to what. What the launcher's roles may, and to what, is read by tests/launcher/policies.rs.
 INSTANCE = {
     "ec2:StopInstances": "arn:aws:ec2:*:*:instance/*",
-    "ssm:PutParameter": "arn:aws:ssm:REGION:ACCOUNT:parameter/mc-idle/*",
+    "ssm:PutParameter": [f"arn:aws:ssm:REGION:ACCOUNT:parameter/mc-idle/*/{name}" for name in ("heartbeat", "instance-id")],
 }
 CONDITIONS = {
     "ec2:StopInstances": {"ArnLike": {"ec2:SourceInstanceARN": "arn:aws:ec2:*:*:instance/${ec2:InstanceID}"}},

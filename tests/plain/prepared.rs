@@ -8,6 +8,7 @@
     reason = "waits in real time, and ends at what is wrong"
 )]
 
+use std::collections::BTreeSet;
 use std::net::{TcpListener, TcpStream};
 use std::process::Command;
 use std::thread;
@@ -21,6 +22,7 @@ use serde_json::json;
 use crate::apart;
 use crate::skip_unless;
 use crate::support::agent::{Agent, Silent, settings};
+use crate::support::check::check;
 use crate::support::emulated_aws::{self, Call, EmulatedAws};
 use crate::support::relay::Relay;
 use crate::support::sockets::loopback;
@@ -250,4 +252,33 @@ fn all_goes_through_a_proxy_that_the_environment_names() {
         command.env("HTTPS_PROXY", "http://127.0.0.1:1").env("NO_PROXY", "localhost");
     });
     around.process.wait_for(AGREED);
+}
+
+#[test]
+fn the_environment_chooses_the_kind_of_endpoint() {
+    // Ends every connection at once: only where they would lead matters here.
+    let nothing = TcpListener::bind(("127.0.0.1", 0)).unwrap();
+    let port = nothing.local_addr().unwrap().port();
+    thread::spawn(move || nothing.incoming().for_each(drop));
+    let text = settings(Silent::start().port, 3.0, &[IDENTITY]);
+    for (variable, endpoints) in [
+        ("AWS_USE_DUALSTACK_ENDPOINT", ["ec2.eu-west-1.api.aws", "ssm.eu-west-1.api.aws"]),
+        ("AWS_USE_FIPS_ENDPOINT", ["ec2-fips.eu-west-1.amazonaws.com", "ssm-fips.eu-west-1.amazonaws.com"]),
+    ] {
+        for (value, endpoints) in [
+            ("true", endpoints),
+            ("false", ["ec2.eu-west-1.amazonaws.com", "ssm.eu-west-1.amazonaws.com"]),
+            ("", ["ec2.eu-west-1.amazonaws.com", "ssm.eu-west-1.amazonaws.com"]),
+        ] {
+            let proxy = Relay::start_proxy(port);
+            check(&text, |command| {
+                with_credentials(command, "AKIATEST").env(variable, value);
+                command.env("HTTPS_PROXY", format!("http://127.0.0.1:{}", proxy.port));
+            });
+            let said: BTreeSet<_> =
+                proxy.said().iter().filter_map(|said| said.lines().next()).map(str::to_owned).collect();
+            let expected = endpoints.map(|endpoint| format!("CONNECT {endpoint}:443 HTTP/1.1"));
+            assert_eq!(said, BTreeSet::from(expected), "{variable}={value}");
+        }
+    }
 }

@@ -97,7 +97,8 @@ def stop(page):
         "sudo systemctl reload mc-idle && sudo mc-idle release",
     )
     window = "of 60 s without a player"
-    page.instance.wait("the window is shown", lambda: window in page.instance.run("mc-idle status").stdout, 30)
+    # As after the installation, the next look shows it.
+    page.instance.wait("the hold has ended", lambda: "hold         none" in page.instance.run("mc-idle status").stdout, 30)
     page.type("mc-idle status", says=[window])
     page.instance.wait("EC2 is asked for the stop", lambda: page.instance.state() != "running", 180)
     stopped = page.seconds()

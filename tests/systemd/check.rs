@@ -82,7 +82,7 @@ fn all_is_well_where_it_is_installed_and_runs() {
     let Some(world) = world() else { return };
     world.machine.ok("systemctl start mc-idle");
     let (code, lines) = world.check_by("");
-    assert_eq!((code, lines.lines().count()), (Some(0), 16), "{lines}");
+    assert_eq!((code, lines.lines().count()), (Some(0), 17), "{lines}");
     // The server here listens and says nothing, as one with enable-status=false.
     let fine = |line: &str| line.starts_with("ok ") || line.starts_with("note    server's answer: ");
     assert!(lines.lines().all(fine), "{lines}");
@@ -98,6 +98,39 @@ fn all_is_well_where_it_is_installed_and_runs() {
     assert_eq!(code, Some(0), "{lines}");
     assert_eq!(lines.lines().filter(|line| line.starts_with("ok ")).count(), 14, "{lines}");
     assert!(lines.contains("note    server.properties: not searched for; only root can inspect"), "{lines}");
+}
+
+#[test]
+fn it_proves_what_holds_for_the_running_service_whatever_the_shell_has() {
+    let Some(world) = world() else { return };
+    world.machine.ok("systemctl start mc-idle");
+    let checked = |shell: &str| {
+        let output = world.machine.run(&format!("{shell} mc-idle check"));
+        (output.status.code(), text(&output.stdout) + &text(&output.stderr))
+    };
+    let (code, lines) = checked("");
+    assert_eq!((code, lines.lines().count()), (Some(0), 17), "{lines}");
+    let said = "note    environment: AWS_EC2_METADATA_SERVICE_ENDPOINT, AWS_ENDPOINT_URL: as in the running service";
+    assert!(lines.contains(said), "{lines}");
+    // A key that the service does not have, an endpoint that does not exist, and a proxy on the way to it.
+    let (code, lines) = checked(
+        "AWS_ACCESS_KEY_ID=AKIAOPERATOR AWS_SECRET_ACCESS_KEY=s AWS_ENDPOINT_URL=http://127.0.0.1:1 https_proxy=x",
+    );
+    assert_eq!(code, Some(0), "{lines}");
+    assert!(lines.contains("AWS_SECRET_ACCESS_KEY, https_proxy: as in the running service"), "{lines}");
+    assert!(!lines.contains("AKIAOPERATOR"), "{lines}");
+    // The other way round: what the service cannot do, no shell can make up for.
+    world.machine.write("/etc/default/mc-idle", "AWS_ENDPOINT_URL=http://127.0.0.1:1");
+    world.machine.ok("systemctl restart mc-idle");
+    let url = world.emulated_aws.url();
+    let shell = format!("AWS_ENDPOINT_URL={url} AWS_EC2_METADATA_SERVICE_ENDPOINT={url}");
+    let (code, lines) = checked(&shell);
+    assert_eq!(code, Some(1), "{lines}");
+    assert!(lines.contains("FAILED  instance metadata"), "{lines}");
+    world.machine.ok("systemctl stop mc-idle");
+    let (code, lines) = checked(&shell);
+    assert_eq!(code, Some(0), "{lines}");
+    assert!(lines.contains("not run environment: mc-idle does not run"), "{lines}");
 }
 
 #[test]

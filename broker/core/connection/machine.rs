@@ -80,6 +80,8 @@ enum Phase {
     },
     Status {
         protocol: u32,
+        /// A client asks once: the answer can be a thousand times as long as the question.
+        answered: bool,
     },
     LoginStart {
         protocol: u32,
@@ -391,7 +393,7 @@ impl Connection {
             Phase::Handshake => {
                 let read = handshake::read(packet).ok()?;
                 self.phase = match read.intent {
-                    Intent::Status => Phase::Status { protocol: read.protocol },
+                    Intent::Status => Phase::Status { protocol: read.protocol, answered: false },
                     Intent::Login => Phase::LoginStart {
                         protocol: read.protocol,
                         first: if common.relay { framed(packet) } else { Vec::new() },
@@ -399,9 +401,10 @@ impl Connection {
                 };
                 Some(Vec::new())
             }
-            Phase::Status { protocol } => match status::read(packet)? {
+            Phase::Status { protocol, answered } => match status::read(packet)? {
+                StatusQuestion::Status if answered => None,
                 StatusQuestion::Status => {
-                    self.phase = Phase::Status { protocol };
+                    self.phase = Phase::Status { protocol, answered: true };
                     let json = match face {
                         Face::Text(text) => status::own(text, protocol, &common.mark),
                         Face::Server { json, .. } => json.clone(),

@@ -56,7 +56,7 @@ impl Accounts {
         }
     }
 
-    /// Somebody was handed over: the last start of everybody was not in vain.
+    /// Somebody was handed over, or plays: the last start of everybody was not in vain.
     pub fn joined(&mut self) {
         self.starts.clear();
     }

@@ -181,6 +181,11 @@ impl Starter {
     pub fn handed_over(&mut self) {
         self.under_way = None;
         self.failures = 0;
+        self.somebody_plays();
+    }
+
+    /// Somebody plays, whichever way he came in: no start was in vain.
+    pub fn somebody_plays(&mut self) {
         self.accounts.joined();
     }
 

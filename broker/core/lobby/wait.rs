@@ -1,4 +1,4 @@
-//! The lobby itself.
+//! The lobby itself. Over 400 lines: all that changes its state is here, and only here.
 
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
@@ -11,7 +11,7 @@ use crate::lobby::start::{Consequence, StartAnswer, Starter};
 use crate::lobby::{Effect, Errand, Id, Note, Order};
 use crate::server::sight::{PingResult, Readiness, Sight};
 use crate::server::status::{Family, LauncherStatus, ServerState};
-use crate::texts::Ending;
+use crate::texts::{self, Ending};
 
 /// How often the launcher is asked while nobody waits, and how often the server for what it shows in the list.
 const AT_REST: Duration = Duration::from_secs(30);
@@ -149,7 +149,9 @@ impl Lobby {
         let mut effects = Vec::new();
         self.sight.pinged(target, now, &result);
         match result {
-            PingResult::Answered(words) => (self.words, self.leads_back) = (Some((now, words)), false),
+            PingResult::Answered(words) | PingResult::AnsweredBehindHeader(words) => {
+                (self.words, self.leads_back) = (Some((now, words)), false);
+            }
             PingResult::Ourselves if !self.leads_back => {
                 self.leads_back = true;
                 effects.push(Effect::Note(Note::LeadsBack { to: target }));
@@ -251,6 +253,9 @@ impl Lobby {
     ) {
         if let Ok(status) = &status {
             self.starter.seen(status.state, now);
+            if status.players.is_some_and(|players| players > 0) {
+                self.starter.somebody_plays();
+            }
             if status.state != ServerState::Up {
                 self.words = None;
             }
@@ -280,7 +285,7 @@ impl Lobby {
         let Some(newcomer) = self.newcomers.get(&id) else { return };
         let Newcomer { guest, since, comes_back } = newcomer;
         let waits_too_long = now.saturating_sub(*since) >= PATIENCE;
-        let order = match self.sight.readiness(guest.family, now) {
+        let order = match self.sight.readiness(guest.family, guest.manner == Manner::Relay, now) {
             Readiness::Ready(target) if *comes_back => {
                 if self.probing.is_none() {
                     self.probing = Some(target);
@@ -320,7 +325,7 @@ impl Lobby {
     fn settle_held(&mut self, id: Id, now: Duration, effects: &mut Vec<Effect>) {
         let Some(held) = self.held.get(&id) else { return };
         let waited = now.saturating_sub(held.since);
-        match self.sight.readiness(held.guest.family, now) {
+        match self.sight.readiness(held.guest.family, held.guest.manner == Manner::Relay, now) {
             Readiness::Ready(target) => {
                 if let Some(held) = self.held.remove(&id) {
                     self.hand_over(id, &held.guest, target, waited, now, effects);
@@ -343,10 +348,8 @@ impl Lobby {
 
     /// Whoever cannot wait is told to come back.
     fn send_back(&mut self, effects: &mut Vec<Effect>) {
-        let address = self.sight.status().and_then(|status| {
-            let address = status.address.clone()?;
-            Some(if status.port == 25565 { address } else { format!("{address}:{}", status.port) })
-        });
+        let address =
+            self.sight.status().and_then(|status| Some(texts::typed(status.address.as_deref()?, status.port)));
         let brief = self.held.iter().filter(|(_, held)| held.guest.manner == Manner::Brief);
         for id in brief.map(|(id, _)| *id).collect::<Vec<_>>() {
             self.end(id, Ending::ComeBack(address.clone()), effects);

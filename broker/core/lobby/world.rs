@@ -147,6 +147,10 @@ impl World {
     }
 
     fn carry_out(&mut self, effects: Vec<Effect>) {
+        // At once: somebody else may come in the same moment.
+        if self.lobby.held() == 0 {
+            self.accepted = None;
+        }
         for effect in effects {
             match effect {
                 Effect::Note(_) => {}
@@ -253,9 +257,6 @@ impl World {
             }
             let effects = self.lobby.tick(self.now);
             self.carry_out(effects);
-            if self.lobby.held() == 0 {
-                self.accepted = None;
-            }
             for (id, (since, held)) in &self.waits {
                 let most = if *held { HOLD + STEP } else { NEWCOMER };
                 assert!(self.now.saturating_sub(*since) <= most, "{id} waits since {since:?}, held: {held}");

@@ -18,6 +18,8 @@ const FAILURES: u32 = 2;
 pub enum PingResult {
     /// The server answered; with its whole text.
     Answered(Vec<u8>),
+    /// The same, and only whoever comes with a PROXY header: nobody can be handed over to it.
+    AnsweredBehindHeader(Vec<u8>),
     /// The broker itself answered: the address leads back here.
     Ourselves,
     Silent,
@@ -27,8 +29,9 @@ pub enum PingResult {
 struct Pinged {
     /// When the last one was sent.
     sent: Option<Duration>,
-    /// When the last one was answered.
+    /// When the last one was answered; and the same for those who come with a PROXY header.
     answered: Option<Duration>,
+    answered_behind_header: Option<Duration>,
     under_way: bool,
     ourselves: bool,
 }
@@ -152,10 +155,11 @@ impl Sight {
         let pinged = self.pings.entry(target).or_default();
         pinged.under_way = false;
         pinged.ourselves = *result == PingResult::Ourselves;
-        match result {
-            PingResult::Answered(_) => pinged.answered = Some(now),
-            PingResult::Ourselves | PingResult::Silent => pinged.answered = None,
-        }
+        (pinged.answered, pinged.answered_behind_header) = match result {
+            PingResult::Answered(_) => (Some(now), Some(now)),
+            PingResult::AnsweredBehindHeader(_) => (None, Some(now)),
+            PingResult::Ourselves | PingResult::Silent => (None, None),
+        };
     }
 
     /// Whether a ping for `family` was sent since `since` and is over.
@@ -173,16 +177,19 @@ impl Sight {
         target.and_then(|target| self.pings.get(&target)).is_some_and(|pinged| pinged.ourselves)
     }
 
-    /// Whether a player of `family` can be handed over.
+    /// Whether a player of `family` can be handed over, or relayed.
     #[must_use]
-    pub fn readiness(&self, family: Family, now: Duration) -> Readiness {
+    pub fn readiness(&self, family: Family, is_relayed: bool, now: Duration) -> Readiness {
         let Some(status) = self.fresh(now) else { return Readiness::Unknown };
         match (status.state, status.host, status.target(family)) {
             (ServerState::Up, Some(host), None) if host.v4.is_some() || host.v6.is_some() => Readiness::NoAddress,
             // While it stops it may still answer, and dies.
             (ServerState::Stopping, _, _) | (_, _, None) => Readiness::NotYet,
             (_, _, Some(target)) => {
-                let answered = self.pings.get(&target).and_then(|pinged| pinged.answered);
+                let answered = self
+                    .pings
+                    .get(&target)
+                    .and_then(|pinged| if is_relayed { pinged.answered_behind_header } else { pinged.answered });
                 let lives = answered.is_some_and(|answered| now.saturating_sub(answered) < ANSWER_LIVES);
                 if lives { Readiness::Ready(target) } else { Readiness::NotYet }
             }

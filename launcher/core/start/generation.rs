@@ -88,8 +88,10 @@ pub enum RunAnswer {
     Made(String),
     /// The instance of this token is terminated (`IdempotentInstanceTerminated`): no try will make another.
     Terminated,
-    /// Refused or unanswered. That closes nothing: the request may have arrived.
+    /// Refused. That closes nothing: an earlier request may have arrived.
     Failed(String),
+    /// Unanswered: the request may have arrived.
+    NoAnswer,
 }
 
 /// What a launcher has seen so far, in one go from the press of the button on. Each answer says what it is about: one that
@@ -164,6 +166,8 @@ pub enum Refused {
     Several(Vec<String>),
     /// EC2 does not make an instance, with the reason.
     NotLaunched(String),
+    /// Whether EC2 makes an instance is not known.
+    NoAnswer,
 }
 
 impl fmt::Display for Refused {
@@ -174,6 +178,7 @@ impl fmt::Display for Refused {
                 write!(f, "{} instances of this server exist ({}); terminate all but one", ids.len(), ids.join(", "))
             }
             Refused::NotLaunched(why) => write!(f, "EC2 did not launch the server: {why}"),
+            Refused::NoAnswer => f.write_str("EC2 does not answer"),
         }
     }
 }
@@ -227,6 +232,7 @@ fn unnamed(generation: &Generation, seen: &Seen, now: Timestamp, following: &Ste
         Some(RunAnswer::Made(id)) => return Step::Note(id.clone()),
         Some(RunAnswer::Terminated) => return following.clone(),
         Some(RunAnswer::Failed(why)) => return Step::Refuse(Refused::NotLaunched(why.clone())),
+        Some(RunAnswer::NoAnswer) => return Step::Refuse(Refused::NoAnswer),
         None => {}
     }
     let age = generation.age(now);
@@ -320,6 +326,7 @@ mod tests {
         let unnamed = seen(Some(generation(None)), Vec::new());
         let with = |run| next(&Seen { run: Some((4, run)), ..unnamed.clone() }, at(30));
         assert!(matches!(with(RunAnswer::Failed("no capacity".to_owned())), Step::Refuse(Refused::NotLaunched(_))));
+        assert_eq!(with(RunAnswer::NoAnswer), Step::Refuse(Refused::NoAnswer));
         assert_eq!(with(RunAnswer::Made("i-2".to_owned())), Step::Note("i-2".to_owned()));
         assert_eq!(with(RunAnswer::Terminated), Step::Create { number: 5 });
     }

@@ -44,7 +44,10 @@ impl From<stopped::Refused> for Refused {
 
 impl From<generation::Refused> for Refused {
     fn from(refused: generation::Refused) -> Self {
-        Refused::Other(refused.to_string())
+        match refused {
+            generation::Refused::NoAnswer => Refused::Ec2(StartError::NoAnswer),
+            other => Refused::Other(other.to_string()),
+        }
     }
 }
 
@@ -68,6 +71,13 @@ impl Outcome {
             Outcome::Refused(refused) => refused,
         };
         let why = match refused {
+            // The request may have arrived.
+            Refused::Ec2(StartError::NoAnswer) => {
+                return Some(
+                    "Nobody knows whether the server was started: EC2 does not answer. Look again in a minute."
+                        .to_owned(),
+                );
+            }
             Refused::OverBudget(over) => over.to_string(),
             Refused::Ec2(error) => error.to_string(),
             Refused::Settling(until) => {

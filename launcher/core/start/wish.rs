@@ -35,7 +35,7 @@ pub struct Player {
 /// What becomes of a wish.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Fate {
-    /// The instance is still going down, or cannot be seen.
+    /// The instance is still going down, or about to, or cannot be seen.
     Waits,
     /// Delete it, then start as if somebody pressed the button now.
     Serve,
@@ -55,10 +55,11 @@ pub fn fate(wish: &Wish, instances: Result<&[Instance], &str>, allowed: bool, no
     let of_this_evening =
         |instance: &&Instance| instance.id == wish.instance_id && instance.launch_time == wish.launch_time;
     match instances.iter().find(of_this_evening).map(|instance| instance.state) {
-        Some(InstanceState::Stopping | InstanceState::ShuttingDown) => Fate::Waits,
+        // What still runs is about to stop: its agent has said so. If that takes it back, the wish grows old.
+        Some(InstanceState::Running | InstanceState::Stopping | InstanceState::ShuttingDown) => Fate::Waits,
         Some(InstanceState::Stopped | InstanceState::Terminated) => Fate::Serve,
         // EC2 shows what is terminated for an hour, so what does not show was started again.
-        Some(InstanceState::Pending | InstanceState::Running) | None => Fate::Drop,
+        Some(InstanceState::Pending) | None => Fate::Drop,
     }
 }
 
@@ -96,21 +97,21 @@ mod tests {
     #[test]
     fn it_is_served_when_its_evening_is_over_and_within_ten_minutes() {
         let fate = |state, now| fate(&wish(), Ok(&[instance(state)]), true, at(now));
-        for state in [InstanceState::Stopping, InstanceState::ShuttingDown] {
-            assert_eq!(fate(state, 5010), Fate::Waits);
+        for state in [InstanceState::Running, InstanceState::Stopping, InstanceState::ShuttingDown] {
+            assert_eq!((fate(state, 5600), fate(state, 5601)), (Fate::Waits, Fate::Drop));
         }
         for state in [InstanceState::Stopped, InstanceState::Terminated] {
             assert_eq!((fate(state, 5600), fate(state, 5601)), (Fate::Serve, Fate::Drop));
         }
-        for state in [InstanceState::Pending, InstanceState::Running] {
-            assert_eq!(fate(state, 5010), Fate::Drop);
-        }
+        assert_eq!(fate(InstanceState::Pending, 5010), Fate::Drop);
     }
 
     #[test]
     fn it_is_dropped_with_its_evening_and_with_the_permission() {
-        let again = Instance { launch_time: at(5005), ..instance(InstanceState::Stopping) };
-        assert_eq!(fate(&wish(), Ok(&[again]), true, at(5010)), Fate::Drop);
+        for state in [InstanceState::Running, InstanceState::Stopping] {
+            let again = Instance { launch_time: at(5005), ..instance(state) };
+            assert_eq!(fate(&wish(), Ok(&[again]), true, at(5010)), Fate::Drop);
+        }
         assert_eq!(fate(&wish(), Ok(&[]), true, at(5010)), Fate::Drop);
         let stopped = [instance(InstanceState::Stopped)];
         assert_eq!(fate(&wish(), Ok(&stopped), false, at(5010)), Fate::Drop);

@@ -4,7 +4,7 @@ use jiff::Timestamp;
 
 use crate::server::instance::Instance;
 use crate::settings::Settings;
-use crate::warden::dead_man::Dead;
+use crate::warden::dead_man::{Dead, Ping};
 use crate::warden::news::clock;
 
 fn how_to_hold(settings: &Settings) -> String {
@@ -52,14 +52,18 @@ pub fn announced(settings: &Settings, instance: &Instance, stop_at: Timestamp) -
     )
 }
 
-/// That `instance` was stopped, or why it could not be.
+/// That `instance` was stopped, after the game has answered like this.
 #[must_use]
-pub fn stopped(settings: &Settings, instance: &Instance, stopped: &Result<(), String>) -> String {
-    let name = &settings.server;
-    match stopped {
-        Ok(()) => format!("{name}: stopped {}, which mc-idle no longer watched, and where nobody played.", instance.id),
-        Err(why) => format!("{name}: {} should be stopped, and cannot be: {why}. Stop it by hand.", instance.id),
-    }
+pub fn stopped(settings: &Settings, instance: &Instance, pings: [Ping; 2]) -> String {
+    let nobody =
+        if pings == [Ping::Online(0); 2] { "where nobody played" } else { "whose game did not answer for long" };
+    format!("{}: stopped {}, which mc-idle no longer watched, and {nobody}.", settings.server, instance.id)
+}
+
+/// That `instance` could not be stopped, and why.
+#[must_use]
+pub fn not_stopped(settings: &Settings, instance: &Instance, why: &str) -> String {
+    format!("{}: {} should be stopped, and cannot be: {why}. Stop it by hand.", settings.server, instance.id)
 }
 
 #[cfg(test)]

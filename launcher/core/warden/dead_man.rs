@@ -1,7 +1,7 @@
 //! The dead-man's switch: an instance that nobody watches any more must not bill for ever. Pure.
 //!
 //! The warden looks at every instance with the tag, again and again. [`look`] says what there is to do; before a stop the
-//! game itself is asked, and [`verdict`] has the last word: no answer is not zero.
+//! game itself is asked, and [`verdict`] has the last word: no answer is not zero. Over 400 lines, nearly half of them tests.
 
 use std::time::Duration;
 
@@ -68,9 +68,9 @@ pub struct Case {
     pub instance_id: String,
     #[serde(with = "time::required")]
     pub launch_time: Timestamp,
-    /// When it was first seen to be so.
-    #[serde(with = "time::required")]
-    pub since: Timestamp,
+    /// When it was first seen to be so; `None`: so far it could only not be seen.
+    #[serde(with = "time::optional")]
+    pub since: Option<Timestamp>,
     /// How often it has been seen to be dead.
     pub seen: u32,
     /// When it was last counted as seen: looks that follow each other closely, as after events, are one.
@@ -88,6 +88,36 @@ pub struct Case {
     /// When the stop without an answer was announced.
     #[serde(with = "time::optional")]
     pub announced_at: Option<Timestamp>,
+    /// When the game last said that somebody is online.
+    #[serde(default, with = "time::optional")]
+    pub played_at: Option<Timestamp>,
+    /// When people were last told that EC2 refuses to stop it.
+    #[serde(default, with = "time::optional")]
+    pub refused_at: Option<Timestamp>,
+}
+
+impl Case {
+    /// The game was asked, and has answered like this.
+    pub fn asked(&mut self, pings: [Ping; 2], now: Timestamp) {
+        if pings.iter().any(|ping| matches!(ping, Ping::Online(1..))) {
+            // Its silence begins anew, and so does the notice.
+            (self.played_at, self.announced_at) = (Some(now), None);
+        }
+    }
+
+    /// EC2 refuses to stop it; whether people are to be told.
+    pub fn tells_refusal(&mut self, now: Timestamp) -> bool {
+        let tells = is_due(self.refused_at, now);
+        if tells {
+            self.refused_at = Some(now);
+        }
+        tells
+    }
+}
+
+/// Whether an alarm that was last given at `last` is to be given again.
+fn is_due(last: Option<Timestamp>, now: Timestamp) -> bool {
+    last.is_none_or(|last| now >= after(last, REPEATED))
 }
 
 /// What there is to do.
@@ -126,8 +156,11 @@ fn after(time: Timestamp, duration: Duration) -> Timestamp {
 /// When a hold ends that is in force at `now`.
 fn held_until(read: &Read, instance: &Instance) -> Option<Timestamp> {
     let of_agent = read.heartbeat.as_ref().ok().and_then(Option::as_ref).filter(|received| received.is_of(instance));
-    let of_agent =
-        of_agent.and_then(|received| Some(received.heartbeat.held_until?.min(after(received.at, LONGEST_HOLD))));
+    let of_agent = of_agent.and_then(|received| {
+        // Both are of the instance's clock.
+        let lasts = received.heartbeat.held_until?.duration_since(received.heartbeat.at);
+        Some(after(received.at, Duration::try_from(lasts).unwrap_or_default().min(LONGEST_HOLD)))
+    });
     let remote = read.hold.as_ref().ok().and_then(Option::as_ref);
     of_agent.max(remote.map(|hold| hold.until.min(after(hold.set_at, LONGEST_HOLD))))
 }
@@ -135,15 +168,14 @@ fn held_until(read: &Read, instance: &Instance) -> Option<Timestamp> {
 /// What is wrong with the agent of `instance`, which has run for the grace; `Stuck` from the first time that it is seen on.
 fn dead(instance: &Instance, heartbeat: Option<&Received>, limits: &Limits, now: Timestamp) -> Option<Dead> {
     let Some(received) = heartbeat.filter(|received| received.is_of(instance)) else { return Some(Dead::Missing) };
-    if received.has_lapsed(now) {
-        let lapsed = limits.alarm.is_some_and(|alarm| now >= after(received.lapses_at(), alarm));
+    let has_ended = received.heartbeat.state == AgentState::Ended;
+    if has_ended || received.has_lapsed(now) {
+        // One that is restarted says that it has ended.
+        let lapses_at = if has_ended { received.at } else { received.lapses_at() };
+        let lapsed = limits.alarm.is_some_and(|alarm| now >= after(lapses_at, alarm));
         return lapsed.then_some(Dead::Lapsed);
     }
-    match received.heartbeat.state {
-        AgentState::StopFailed | AgentState::Blind => Some(Dead::Stuck),
-        AgentState::Ended => Some(Dead::Lapsed),
-        _ => None,
-    }
+    matches!(received.heartbeat.state, AgentState::StopFailed | AgentState::Blind).then_some(Dead::Stuck)
 }
 
 /// Looks at `instance`, of which `before` is remembered. Returns what to remember now (`None`: nothing), and what to do.
@@ -162,20 +194,21 @@ pub fn look(
     let mut case = before.cloned().unwrap_or_else(|| Case {
         instance_id: instance.id.clone(),
         launch_time: instance.launch_time,
-        since: now,
+        since: None,
         seen: 0,
         seen_at: None,
         alarmed_at: None,
         repeated_at: None,
         unknown_at: None,
         announced_at: None,
+        played_at: None,
+        refused_at: None,
     });
-    let is_due = |last: Option<Timestamp>| last.is_none_or(|last| now >= after(last, REPEATED));
     let heartbeat = match (&read.heartbeat, &read.hold) {
         (Ok(heartbeat), Ok(_)) => heartbeat.as_ref(),
         // Unknown is no reason to stop anything, and none to forget what was known.
         (Err(why), _) | (_, Err(why)) => {
-            let alarm = is_due(case.unknown_at);
+            let alarm = is_due(case.unknown_at, now);
             if alarm {
                 case.unknown_at = Some(now);
             }
@@ -183,7 +216,8 @@ pub fn look(
         }
     };
     let Some(dead) = dead(instance, heartbeat, limits, now) else { return (None, Vec::new()) };
-    if dead == Dead::Stuck && limits.stop.is_none_or(|stop| now < after(case.since, stop)) {
+    let since = *case.since.get_or_insert(now);
+    if dead == Dead::Stuck && limits.stop.is_none_or(|stop| now < after(since, stop)) {
         return (Some(case), Vec::new());
     }
     if case.seen_at.is_none_or(|last| now >= after(last, APART)) {
@@ -196,7 +230,7 @@ pub fn look(
     }
     let alarmed_at = *case.alarmed_at.get_or_insert(now);
     let stop_at = limits.stop.map(|stop| after(alarmed_at, stop).max(held_until(read, instance).unwrap_or(alarmed_at)));
-    if is_due(case.repeated_at) {
+    if is_due(case.repeated_at, now) {
         case.repeated_at = Some(now);
         actions.push(Action::Alarm { dead, stop_at });
     }
@@ -226,7 +260,8 @@ pub fn verdict(
         [Ping::Online(0), Ping::Online(0)] => Verdict::Stop,
         [Ping::Online(1..), _] | [_, Ping::Online(1..)] => Verdict::Leave,
         _ => {
-            let stop_at = after(alarmed_at, stop.saturating_mul(WITHOUT_ANSWER));
+            let silent_since = case.played_at.map_or(alarmed_at, |played_at| played_at.max(alarmed_at));
+            let stop_at = after(silent_since, stop.saturating_mul(WITHOUT_ANSWER));
             match case.announced_at {
                 Some(announced_at) if now >= stop_at.max(after(announced_at, ANNOUNCED)) => Verdict::Stop,
                 None if now >= stop_at.checked_sub(ANNOUNCED).unwrap_or(stop_at) => {
@@ -360,6 +395,60 @@ mod tests {
         assert_eq!(first_ask(10 * HOUR), Some(10 * HOUR));
         assert_eq!(first_ask(100 * 24 * HOUR), Some(7 * 24 * HOUR));
         assert_eq!(first_ask(HOUR), Some(900 + 6 * HOUR));
+    }
+
+    #[test]
+    fn a_hold_of_the_agents_lasts_as_long_as_it_said_whatever_its_clock_shows() {
+        // It is held for a day, by a clock that is wrong by years, and dies.
+        let mut last = heartbeat(AgentState::Idle, 5 * HOUR);
+        last.heartbeat.held_until = Some(after(last.heartbeat.at, Duration::from_hours(24)));
+        let (done, _) = evening(|_| read(Some(last.clone())), 5 * HOUR, 40 * HOUR);
+        let first_ask = done.iter().find(|(_, word)| word == "Ask").map(|(now, _)| *now);
+        assert_eq!(first_ask, Some(29 * HOUR));
+    }
+
+    #[test]
+    fn an_agent_that_is_restarted_has_as_long_as_one_that_is_silent() {
+        let ended = |_| read(Some(heartbeat(AgentState::Ended, HOUR)));
+        assert_eq!(evening(ended, HOUR, HOUR + 599).0, []);
+        assert_eq!(words(&evening(ended, HOUR, 2 * HOUR).0), [(HOUR + 900, "Alarm")]);
+    }
+
+    #[test]
+    fn hours_in_which_nothing_could_be_read_are_no_hours_of_blindness() {
+        let then_blind = |now| {
+            let unreadable = Read { heartbeat: Err(String::new()), hold: Ok(None) };
+            if now < 7 * HOUR { unreadable } else { read(Some(heartbeat(AgentState::Blind, now - 30))) }
+        };
+        let (done, _) = evening(then_blind, 0, 14 * HOUR);
+        assert_eq!(words(&done), [(600, "AlarmUnknown"), (13 * HOUR + 300, "Alarm")]);
+    }
+
+    #[test]
+    fn a_refusal_to_stop_is_told_once_a_day() {
+        let (_, case) = evening(|_| read(None), 0, 7 * HOUR);
+        let mut case = case.unwrap();
+        let told: Vec<i64> = (7..60).filter(|hour| case.tells_refusal(at(hour * HOUR))).collect();
+        assert_eq!(told, [7, 31, 55]);
+    }
+
+    #[test]
+    fn silence_counts_from_when_somebody_was_last_online() {
+        let (_, case) = evening(|_| read(None), 0, 7 * HOUR);
+        let (mut case, silent) = (case.unwrap(), [Ping::NoAnswer, Ping::NoAnswer]);
+        let played = 900 + 30 * HOUR;
+        case.announced_at = Some(at(900 + 23 * HOUR));
+        case.asked([Ping::Online(0), Ping::NoAnswer], at(played));
+        assert_eq!(case.announced_at, Some(at(900 + 23 * HOUR)), "nobody was seen");
+        case.asked([Ping::Online(2), Ping::NoAnswer], at(played));
+        let decide = |case: &Case, now| verdict(case, silent, Some(&instance()), &LIMITS, at(now));
+        // A server that hangs for a minute, while two play on it.
+        assert_eq!(decide(&case, played + 300), Verdict::Leave);
+        let announced = Verdict::Announce { stop_at: at(played + 24 * HOUR) };
+        assert_eq!(decide(&case, played + 23 * HOUR), announced);
+        let case = Case { announced_at: Some(at(played + 23 * HOUR)), ..case };
+        assert_eq!(decide(&case, played + 24 * HOUR - 1), Verdict::Leave);
+        assert_eq!(decide(&case, played + 24 * HOUR), Verdict::Stop);
     }
 
     #[test]

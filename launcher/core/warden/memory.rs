@@ -51,6 +51,15 @@ mod tests {
     use super::*;
     use jiff::Timestamp;
 
+    /// SSM takes no value with `{{` in it (PutParameter, SSM API reference): nothing would be remembered any more.
+    #[test]
+    fn it_is_never_taken_for_a_template() {
+        let mut memory = Memory::default();
+        memory.outbox.add("cannot read {{this}}", ["discord"], Timestamp::UNIX_EPOCH);
+        let text = memory.text();
+        assert!(!text.contains("{{") && text.contains("((this))"), "{text}");
+    }
+
     #[test]
     fn it_fits_whatever_waits_in_it() {
         let mut memory = Memory::default();

@@ -91,7 +91,13 @@ impl Outbox {
         if self.pending.len() >= MOST {
             self.pending.remove(0);
         }
-        self.pending.push(Pending { text: text.chars().take(LONGEST).collect(), left });
+        let text = text.chars().take(LONGEST).map(|char| match char {
+            // SSM would take two of them for a template, and refuse to keep anything (PutParameter, SSM API reference).
+            '{' => '(',
+            '}' => ')',
+            other => other,
+        });
+        self.pending.push(Pending { text: text.collect(), left });
     }
 
     /// What is due at `now`: on each channel the oldest message that waits, and no other, so that order is kept.
@@ -144,6 +150,18 @@ impl Outbox {
             pending.left.retain(|channel, _| channels.contains(&channel.as_str()));
         }
         self.pending.retain(|pending| !pending.left.is_empty());
+    }
+
+    /// What is noted while what is due at `now` is being sent: a look that goes on beside this one leaves it alone for a while.
+    #[must_use]
+    pub fn claimed(&self, now: Timestamp) -> Self {
+        let mut claimed = self.clone();
+        for attempt in claimed.pending.iter_mut().flat_map(|pending| pending.left.values_mut()) {
+            if attempt.next <= now {
+                attempt.next = after(now, FIRST_WAIT);
+            }
+        }
+        claimed
     }
 
     /// Drops the oldest message; `false`: there is none.
@@ -215,6 +233,18 @@ mod tests {
         let long = Sent::Failed { lasting: false, retry_after: Some(Duration::from_secs(600)) };
         outbox.note(&outbox.due(at(0))[0].clone(), long, at(0));
         assert_eq!((outbox.due(at(599)).len(), outbox.due(at(600)).len()), (0, 1));
+    }
+
+    #[test]
+    fn what_somebody_is_about_to_send_is_not_due_for_anybody_else() {
+        let mut outbox = Outbox::default();
+        outbox.add("up", ["discord"], at(0));
+        outbox.note(&outbox.due(at(0))[0].clone(), failed(false), at(0));
+        outbox.add("stopped", ["discord", "sns"], at(30));
+        let noted = outbox.claimed(at(30));
+        assert_eq!((outbox.due(at(30)).len(), noted.due(at(30)).len(), noted.due(at(89)).len()), (1, 0, 1));
+        // Unless it comes to nothing.
+        assert_eq!(noted.due(at(90)).len(), 2);
     }
 
     proptest! {
