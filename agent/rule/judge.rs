@@ -83,9 +83,12 @@ impl Judgement<'_> {
     /// The ports watched in each network: those of the settings, and those to which docker-proxy leads, or has led, from a
     /// watched one.
     fn watched_ports(&self) -> BTreeMap<NetworkId, BTreeSet<u16>> {
-        let followed = |id| self.evidence.followed.range((id, 0)..=(id, u16::MAX)).map(|(_, port)| *port);
-        let every =
-            |network: &Network| (network.id, self.watch.ports.iter().copied().chain(followed(network.id)).collect());
+        let every = |network: &Network| {
+            let mut ports = self.watch.ports.clone();
+            let followed = self.evidence.followed.range((network.id, 0)..=(network.id, u16::MAX));
+            ports.extend(followed.map(|(_, port)| *port));
+            (network.id, ports)
+        };
         let mut ports: BTreeMap<NetworkId, BTreeSet<u16>> = self.facts.networks.iter().map(every).collect();
         loop {
             let mut grown = false;

@@ -1,5 +1,5 @@
 //! Machines as people run them: servers in containers and plain network namespaces, behind proxies and publications. Each
-//! network, listener and port is judged by itself.
+//! network, listener and port is judged by itself. Over 400 lines: the tests share one set of helpers.
 
 use std::time::Duration;
 
