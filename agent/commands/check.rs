@@ -66,12 +66,9 @@ fn check_online(settings: &Settings, printer: &mut Printer<impl Write>) -> io::R
 
 /// Starts this program again if the running service has other settings for AWS: what is proved must hold for it.
 fn environment() -> Finding {
-    let changed = env::var(CHANGED).unwrap_or_default();
-    if !changed.is_empty() {
-        return Finding::note(
-            Check::Environment,
-            format!("{changed}: as in the running service, not as in this shell"),
-        );
+    let taken = env::var(CHANGED).unwrap_or_default();
+    if !taken.is_empty() {
+        return Finding::note(Check::Environment, format!("{taken}: as in the running service, not as in this shell"));
     }
     let pid = match view_file::read(&runtime_directory(), Clock::start().now()) {
         Ok(StatusFile::Fresh { status, .. }) => status.pid,
