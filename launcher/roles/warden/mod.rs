@@ -1,46 +1,37 @@
 //! The warden's role: it looks again and again, serves wishes, watches over agents, keeps the records and tells people. An event
 //! only wakes it: what is so is always read from EC2 and SSM.
+//!
+//! * [`wishes`]: starts what was wished for. [`unwatched`]: carries out what the dead-man's switch decides.
+
+mod unwatched;
+mod wishes;
 
 use std::time::Duration;
 
 use jiff::Timestamp;
 use mc_service::printable::printable;
 use serde_json::Value;
-use tokio::time;
 
 use crate::aws::ec2::Ec2;
 use crate::aws::parameters::Parameters;
 use crate::aws::{Aws, zone};
-use crate::clock;
 use crate::deadline::Deadline;
-use crate::game;
 use crate::roles::delivery::Delivery;
-use crate::roles::look::{Look, heartbeat, look};
-use crate::roles::press::Press;
-use mc_launcher_core::server::instance::{Instance, InstanceState};
+use crate::roles::look::{Look, look};
+use mc_launcher_core::server::instance::InstanceState;
 use mc_launcher_core::server::usage::Usage;
 use mc_launcher_core::settings::Settings;
-use mc_launcher_core::start::generation::Lookup;
-use mc_launcher_core::start::outcome::Outcome;
-use mc_launcher_core::start::wish::{self, Fate, Wish};
 use mc_launcher_core::tell::address::Reach;
 use mc_launcher_core::tell::channel::Channels;
-use mc_launcher_core::warden::alarm;
-use mc_launcher_core::warden::dead_man::{self, Action, Case, Ping, RemoteHold, Verdict};
 use mc_launcher_core::warden::figures::Figures;
 use mc_launcher_core::warden::memory::Memory;
 use mc_launcher_core::warden::news::{Facts, news};
 use mc_launcher_core::warden::record::{self, Records};
-use mc_players::{Allow, Name, Uuid};
 
 /// How long EC2 and SSM may take for one look.
 const LOOKS: Duration = Duration::from_secs(20);
 /// How long one call may take.
 const CALL: Duration = Duration::from_secs(10);
-/// How long the game may take to answer.
-const PING: Duration = Duration::from_secs(4);
-/// The time between the two pings before a stop.
-const BETWEEN_PINGS: Duration = Duration::from_secs(30);
 
 /// What has woken the warden.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -263,149 +254,6 @@ impl Round<'_> {
         {
             self.failures.push(format!("cannot note what was used: {why}"));
         }
-    }
-
-    /// Starts what was asked for while the instance before was going down.
-    async fn serve_wish(&mut self, seen: &mut Look) {
-        let parameters = self.role.parameters();
-        let wish = match &seen.wanted {
-            Ok(wish) => wish.clone(),
-            Err(why) => {
-                self.failures.push(format!("cannot read whether a start is wanted: {why}"));
-                return;
-            }
-        };
-        let Some(wish) = wish else { return };
-        // What cannot be read now may be in time.
-        let Ok(allowed) = self.may_wish(&wish).await else { return };
-        let instances = seen.seen.instances.as_ref().map(Vec::as_slice).map_err(String::as_str);
-        match wish::fate(&wish, instances, allowed, seen.at) {
-            Fate::Waits => {}
-            fate => {
-                let deadline = Deadline::after(CALL);
-                // First, so that it is served once.
-                if let Err(why) = parameters.put("wanted", wish::text(None), deadline).await {
-                    self.failures.push(format!("cannot note that a start was served: {why}"));
-                    return;
-                }
-                if fate == Fate::Serve {
-                    self.start(&wish, seen).await;
-                }
-            }
-        }
-    }
-
-    async fn may_wish(&self, wish: &Wish) -> Result<bool, String> {
-        let Some(player) = &wish.by else { return Ok(true) };
-        let (Some(name), Some(uuid)) = (Name::parse(&player.name), Uuid::parse(&player.uuid)) else { return Ok(false) };
-        match self.role.parameters().get("allow", Deadline::after(CALL)).await? {
-            None => Ok(true),
-            Some(list) => Ok(Allow::parse(&list.value)?.permits(&name, &uuid)),
-        }
-    }
-
-    async fn start(&mut self, wish: &Wish, seen: &mut Look) {
-        let role = self.role;
-        let deadline = Deadline::after(LOOKS);
-        let press = Press { aws: &role.aws, settings: &role.settings, by: wish.by.as_ref(), deadline };
-        let outcome = press.start(seen).await;
-        (self.log)(&format!("start that was waited for: {}", outcome.in_words()));
-        if let Some(notice) = outcome.notice() {
-            let notice = format!("{}: {notice}", role.settings.server);
-            self.add(&notice, seen.at);
-            self.notices.push(notice);
-        }
-        if let Outcome::Started(Some(_)) = &outcome {
-            seen.seen.instances = seen.seen.instances.clone().map(|instances| outcome.applied(instances));
-        }
-    }
-
-    /// The dead-man's switch. Returns the instances whose game is to be asked before a stop.
-    async fn watch(&mut self, seen: &Look) -> Vec<Instance> {
-        let Ok(instances) = &seen.seen.instances else { return Vec::new() };
-        let settings = &self.role.settings;
-        let read = dead_man::Read { heartbeat: seen.seen.heartbeat.clone(), hold: self.hold().await };
-        let (before, mut to_ask) = (std::mem::take(&mut self.memory.cases), Vec::new());
-        for instance in instances {
-            let of_it = before.iter().find(|case| case.instance_id == instance.id);
-            let (case, actions) = dead_man::look(instance, &read, of_it, &settings.limits, seen.at);
-            self.memory.cases.extend(case);
-            for action in actions {
-                match action {
-                    Action::Alarm { dead, stop_at } => {
-                        self.add(&alarm::dead(settings, instance, dead, stop_at), seen.at);
-                    }
-                    Action::AlarmUnknown(why) => self.add(&alarm::unknown(settings, instance, &why), seen.at),
-                    Action::Ask => to_ask.push(instance.clone()),
-                }
-            }
-        }
-        to_ask
-    }
-
-    /// The hold in its parameter; `None`: there is none.
-    async fn hold(&self) -> Result<Option<RemoteHold>, String> {
-        let found = self.role.parameters().get("hold", Deadline::after(CALL)).await?;
-        found.map_or(Ok(None), |parameter| match mc_heartbeat::hold::parse(&parameter.value) {
-            Some((until, _)) => Ok(Some(RemoteHold { until, set_at: parameter.modified })),
-            None => Err(format!("{} does not begin with an RFC 3339 time", self.role.settings.parameter("hold"))),
-        })
-    }
-
-    /// Asks the game on `instance` twice, and stops the instance if nobody plays.
-    async fn ask(&mut self, instance: &Instance) {
-        let (role, settings) = (self.role, &self.role.settings);
-        let ping = async || match game::ask(instance, settings.port, Deadline::after(PING)).await {
-            Some(answer) => Ping::Online(answer.online),
-            None => Ping::NoAnswer,
-        };
-        let first = ping().await;
-        time::sleep(BETWEEN_PINGS).await;
-        let second = ping().await;
-        let described = match role.ec2().instance(&instance.id, Deadline::after(CALL)).await {
-            Lookup::Found(described) => Some(described),
-            Lookup::NotFound | Lookup::Failed(_) => None,
-        };
-        // Meanwhile the agent may have come back, or somebody may have set a hold.
-        let parameters = role.parameters();
-        let (heartbeat, hold) = tokio::join!(heartbeat(&parameters, Deadline::after(CALL)), self.hold());
-        let read = dead_man::Read { heartbeat, hold };
-        let now = clock::now();
-        let case = self.memory.cases.iter_mut().find(|case| case.instance_id == instance.id);
-        let Some(case) = case else { return };
-        case.asked([first, second], now);
-        let mut case = case.clone();
-        let (_, actions) = dead_man::look(instance, &read, Some(&case), &settings.limits, now);
-        let verdict = if actions.contains(&Action::Ask) {
-            dead_man::verdict(&case, [first, second], described.as_ref(), &settings.limits, now)
-        } else {
-            Verdict::Leave
-        };
-        (self.log)(&format!("nobody watches {}: the game says {first:?}, {second:?}: {verdict:?}", instance.id));
-        match verdict {
-            Verdict::Leave => {}
-            Verdict::Announce { stop_at } => {
-                self.add(&alarm::announced(settings, instance, stop_at), now);
-                case.announced_at = Some(now);
-                self.note_case(case);
-            }
-            Verdict::Stop => match role.ec2().stop(&instance.id, Deadline::after(CALL)).await {
-                Ok(()) => self.add(&alarm::stopped(settings, instance, [first, second]), now),
-                Err(why) => {
-                    self.failures.push(format!("cannot stop {}: {why}", instance.id));
-                    if case.tells_refusal(now) {
-                        self.add(&alarm::not_stopped(settings, instance, &why), now);
-                    }
-                    self.note_case(case);
-                }
-            },
-        }
-    }
-
-    /// Remembers `case` in place of what was remembered of its instance.
-    fn note_case(&mut self, case: Case) {
-        self.memory.cases.retain(|other| other.instance_id != case.instance_id);
-        self.memory.cases.push(case);
     }
 
     fn tell_news(&mut self, wake: &Wake, seen: &Look) {
