@@ -1,4 +1,5 @@
 """What mc-broker costs: status pings, at rest, held players, hand-overs, and play, beside what else stands in front of a server.
+Over 400 lines: the measures share one launcher and one table.
 
     python tests/bench/run.py --only broker     needs mc-broker in the folder of --binary, and broker-load in that of --sample-cost
 

@@ -1,5 +1,6 @@
 #!/usr/bin/env python3
 """What a month costs: writes the tables of docs/costs.md from deploy/prices.tsv.
+Over 400 lines: one table after the other.
 
     tests/deploy/costs.py                   writes them
     tests/deploy/costs.py --check           says what is not as the prices say it, and ends with exit code 1 then

@@ -1,5 +1,6 @@
 #!/usr/bin/env python3
 """AWS on 127.0.0.1: EC2, SSM, IAM and STS (moto), a strict IMDSv2, and one running instance that it describes.
+Over 400 lines: all of it is one server.
 
     target/lab/venv/bin/python tests/lab/aws.py [--port 0] [--region eu-west-1] [--imds-delay-seconds N] [--faults] [--tls FOLDER]
 

@@ -1,5 +1,6 @@
 #!/usr/bin/env python3
 """How a friend starts the server, live, in about two and a half minutes, without AWS and without Docker.
+Over 400 lines: one story, from its stage to its end.
 
     target/lab/venv/bin/python tests/lab/start_demo.py target/debug/mc-launcher target/debug/mc-idle
                                                                           (`make start-demo` builds and does it all)
