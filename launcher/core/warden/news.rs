@@ -18,6 +18,8 @@ use crate::server::usage::Usage;
 const ASKED_BEFORE: Duration = Duration::from_mins(15);
 /// A start that EC2 has taken back is told for this long after it, even if nobody saw it.
 const TAKEN_BACK: Duration = Duration::from_hours(1);
+/// Who has started an instance is noted so soon after EC2 has taken the start.
+const NOTED_WITHIN: Duration = Duration::from_secs(5);
 
 /// What has been told.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
@@ -125,7 +127,10 @@ fn begun(instance: &Instance, facts: &Facts<'_>) -> Evening {
 
 fn of_evening(before: Evening, instance: &Instance, facts: &Facts<'_>, messages: &mut Vec<String>) -> Evening {
     let (mut evening, server) = (before, facts.server);
+    // Perhaps it is about to be noted who has started it.
+    let too_early = by(instance, facts.usage).is_empty() && facts.now < after(instance.launch_time, NOTED_WITHIN);
     match facts.state {
+        ServerState::Starting(_) if too_early => {}
         ServerState::Starting(_) if evening.told.insert(Item::Starting) => {
             messages.push(format!("{server} is starting{}.", by(instance, facts.usage)));
         }
@@ -317,6 +322,17 @@ mod tests {
         "Nobody has been on survival since 00:10 UTC; it stops at 00:25 UTC.",
         "survival has stopped after 2 h 11 min: $0.18 this evening, $0.18 this month.",
     ];
+
+    #[test]
+    fn a_start_is_told_when_it_can_be_known_whose_it_is() {
+        let messages = |second, mut usage: Usage| {
+            Scene::new(ServerState::Starting(instance()), second).told(&Told::default(), &mut usage).1
+        };
+        assert_eq!(messages(1, asked()), ["survival is starting, started by Alex."]);
+        assert_eq!(messages(1, Usage::default()), [""; 0]);
+        // By the console.
+        assert_eq!(messages(5, Usage::default()), ["survival is starting."]);
+    }
 
     #[test]
     fn an_evening_is_told_once() {
