@@ -1,7 +1,7 @@
 //! The warden's role: it looks again and again, serves wishes, watches over agents, keeps the records and tells people. An event
 //! only wakes it: what is so is always read from EC2 and SSM.
 //!
-//! * [`wishes`]: starts what was wished for. [`unwatched`]: carries out what the dead-man's switch decides.
+//! What was wished for is started in `wishes`, and what the dead-man's switch decides is carried out in `unwatched`.
 
 mod unwatched;
 mod wishes;
