@@ -12,7 +12,7 @@ use mc_idle::check::printer::{OutputFormat, Printer};
 use mc_idle::check::{self, CheckContext};
 use mc_idle::clock::{self, Clock};
 use mc_idle::config::{self, Settings};
-use mc_idle::report::status::view_file::{self, StatusFile};
+use mc_idle::report::status::view_file::{self, StatusFile, ViewError};
 use mc_service::error_chain::chain;
 use mc_service::exit_code;
 
@@ -72,13 +72,16 @@ fn environment() -> Finding {
     }
     let pid = match view_file::read(&runtime_directory(), Clock::start().now()) {
         Ok(StatusFile::Fresh { status, .. }) => status.pid,
-        Ok(StatusFile::Stale { .. }) | Err(_) => return Finding::not_run(Check::Environment, "mc-idle does not run"),
+        Ok(StatusFile::Stale { .. }) => return of_this_shell("the running service does not answer"),
+        Err(ViewError::NoAgent { .. } | ViewError::NoFolder { .. }) => return of_this_shell("mc-idle is not running"),
+        Err(error) => return of_this_shell(&chain(&error)),
     };
     let of_the_service = match AwsVariables::of_process(Path::new("/proc"), pid) {
         Ok(variables) => variables,
         Err(error) => {
-            let text = format!("cannot read that of the running service: {error}; run this as root");
-            return Finding::not_run(Check::Environment, text);
+            return of_this_shell(&format!(
+                "cannot read the environment of the running service: {error}; run this as root"
+            ));
         }
     };
     let changes = AwsVariables::among(env::vars_os()).changes_to(&of_the_service);
@@ -95,5 +98,13 @@ fn environment() -> Finding {
         };
     }
     let error = again.exec();
-    Finding::failed(Check::Environment, format!("cannot start again with that of the running service: {error}"))
+    Finding::failed(
+        Check::Environment,
+        format!("cannot start again with the environment of the running service: {error}"),
+    )
+}
+
+/// The service may have another environment, for one of these reasons.
+fn of_this_shell(why: &str) -> Finding {
+    Finding::not_run(Check::Environment, format!("that of this shell is used: {why}"))
 }

@@ -1,8 +1,10 @@
 //! Everything that can come of a join, and what the player reads. Over 400 lines: the tests share one set of helpers.
 
+use std::io::{Read, Write};
 use std::net::{IpAddr, Ipv4Addr, TcpListener, TcpStream};
 use std::thread;
 
+use mc_broker_core::protocol::login::disconnect;
 use mc_broker_core::protocol::status::response;
 use mc_broker_core::wire::frame::Frames;
 use serde_json::{Value, json};
@@ -336,13 +338,11 @@ fn every_address_is_ipv4_and_ipv6_and_each_player_stays_in_his_own_family() {
     assert_eq!(four.transferred(), ("127.0.0.1".to_owned(), u32::from(port)));
 }
 
-#[test]
-fn a_server_that_refuses_transfers_is_noticed_and_told() {
-    use std::io::{Read, Write};
-    let (launcher, sessions) = asleep();
+/// The port of a server that answers pings, and gives `reason` to whoever is handed over: at once after the handshake, as the
+/// original game does with accepts-transfers=false.
+fn refuses(reason: &'static str, hangs_up: bool) -> u16 {
     let listener = TcpListener::bind((IpAddr::V4(Ipv4Addr::LOCALHOST), 0)).unwrap();
     let port = listener.local_addr().unwrap().port();
-    // As the original game does with accepts-transfers=false: at once, after the handshake.
     thread::spawn(move || {
         for mut stream in listener.incoming().map_while(Result::ok) {
             thread::spawn(move || {
@@ -350,21 +350,29 @@ fn a_server_that_refuses_transfers_is_noticed_and_told() {
                 while let Ok(length @ 1..) = stream.read(&mut piece) {
                     frames.push(&piece[..length]);
                     while let Ok(Some(packet)) = frames.next_packet() {
-                        let answer = match packet.as_slice() {
-                            [0] => {
-                                response(r#"{"version":{"name":"x","protocol":774},"players":{"max":1,"online":0}}"#)
-                            }
+                        let words = r#"{"version":{"name":"x","protocol":774},"players":{"max":1,"online":0}}"#;
+                        match packet.as_slice() {
+                            [0] => drop(stream.write_all(&response(words))),
                             [.., 3] => {
-                                mc_broker_core::protocol::login::disconnect("multiplayer.disconnect.transfers_disabled")
+                                let _ = stream.write_all(&disconnect(reason));
+                                if hangs_up {
+                                    return;
+                                }
                             }
-                            _ => continue,
-                        };
-                        let _ = stream.write_all(&answer);
+                            _ => {}
+                        }
                     }
                 }
             });
         }
     });
+    port
+}
+
+#[test]
+fn a_server_that_refuses_transfers_is_noticed_and_told() {
+    let (launcher, sessions) = asleep();
+    let port = refuses("multiplayer.disconnect.transfers_disabled", false);
     launcher.set(status("up", Some(("127.0.0.1", port))));
     let broker = Broker::start(&launcher, &sessions, "");
     let mut player = Client::connect(broker.port, 774);
@@ -381,33 +389,8 @@ fn a_server_that_refuses_transfers_is_noticed_and_told() {
 /// Paper and Spigot refuse a second connection of one address within 4 s, whatever it is for.
 #[test]
 fn a_server_that_is_asked_too_often_is_not_said_to_refuse_transfers() {
-    use mc_broker_core::protocol::login::disconnect;
-    use std::io::{Read, Write};
     let (launcher, sessions) = asleep();
-    let listener = TcpListener::bind((IpAddr::V4(Ipv4Addr::LOCALHOST), 0)).unwrap();
-    let port = listener.local_addr().unwrap().port();
-    thread::spawn(move || {
-        for mut stream in listener.incoming().map_while(Result::ok) {
-            thread::spawn(move || {
-                let (mut frames, mut piece) = (Frames::default(), [0; 512]);
-                while let Ok(length @ 1..) = stream.read(&mut piece) {
-                    frames.push(&piece[..length]);
-                    while let Ok(Some(packet)) = frames.next_packet() {
-                        let words = r#"{"version":{"name":"x","protocol":774},"players":{"max":1,"online":0}}"#;
-                        match packet.as_slice() {
-                            [0] => drop(stream.write_all(&response(words))),
-                            [.., 3] => {
-                                let text = "Connection throttled! Please wait before reconnecting.";
-                                let _ = stream.write_all(&disconnect(text));
-                                return;
-                            }
-                            _ => {}
-                        }
-                    }
-                }
-            });
-        }
-    });
+    let port = refuses("Connection throttled! Please wait before reconnecting.", true);
     launcher.set(status("up", Some(("127.0.0.1", port))));
     let broker = Broker::start(&launcher, &sessions, "");
     for _ in 0..2 {

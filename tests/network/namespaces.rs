@@ -27,6 +27,8 @@ fn port() -> u16 {
 
 /// A network called `inner`, reached at 10.78.0.2.
 fn inner_network() {
+    loopback();
+    run("mount", &["-t", "tmpfs", "none", "/run"]);
     for line in [
         "netns add inner",
         "link add inner type veth peer name eth0 netns inner",
@@ -73,8 +75,6 @@ fn is_counted<Player>(player: Player) {
 fn a_player_in_a_named_network_is_counted() {
     skip_unless!(root() && emulated_aws::installed(), "root, and the lab; run tests/lab/setup.sh");
     apart!("--net", "--mount");
-    loopback();
-    run("mount", &["-t", "tmpfs", "none", "/run"]);
     inner_network();
     let _server = server(&["ip", "netns", "exec", "inner"]);
     is_counted(TcpStream::connect(("10.78.0.2", port())).unwrap());
@@ -104,8 +104,6 @@ fn a_player_in_a_network_without_a_name_is_counted() {
 fn a_player_on_a_server_whose_first_thread_has_ended_is_counted() {
     skip_unless!(root() && emulated_aws::installed(), "root, and the lab; run tests/lab/setup.sh");
     apart!("--net", "--mount");
-    loopback();
-    run("mount", &["-t", "tmpfs", "none", "/run"]);
     inner_network();
     let program = "import ctypes, os, socket, sys, threading\n\
          def serve():\n\
@@ -129,8 +127,6 @@ fn a_player_on_a_server_whose_first_thread_has_ended_is_counted() {
 fn what_a_question_brings_to_a_network_is_known() {
     skip_unless!(root() && emulated_aws::installed(), "root, and the lab; run tests/lab/setup.sh");
     apart!("--net", "--mount");
-    loopback();
-    run("mount", &["-t", "tmpfs", "none", "/run"]);
     inner_network();
     let _server = server(&["ip", "netns", "exec", "inner"]);
     let received = || {

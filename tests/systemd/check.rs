@@ -130,7 +130,7 @@ fn it_proves_what_holds_for_the_running_service_whatever_the_shell_has() {
     world.machine.ok("systemctl stop mc-idle");
     let (code, lines) = checked(&shell);
     assert_eq!(code, Some(0), "{lines}");
-    assert!(lines.contains("not run environment: mc-idle does not run"), "{lines}");
+    assert!(lines.contains("not run environment: that of this shell is used: mc-idle is not running"), "{lines}");
 }
 
 #[test]
