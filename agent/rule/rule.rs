@@ -217,8 +217,8 @@ impl Rule {
 
     /// Replaces the settings; the clocks keep running.
     pub fn set_settings(&mut self, settings: RuleSettings) {
-        if settings.ports != self.settings.ports {
-            // They were followed from ports that may no longer be watched.
+        if !settings.ports.is_superset(&self.settings.ports) {
+            // They may have been followed from a port that is no longer watched.
             self.evidence.followed.clear();
         }
         self.settings = settings;

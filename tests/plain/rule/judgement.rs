@@ -189,6 +189,9 @@ fn where_a_publication_has_led_is_watched_for_as_long_as_the_container_lives() {
 fn a_publication_is_followed_from_the_ports_of_the_settings_in_force() {
     let mut run = Run::new(rule_settings());
     run.see(&published("172.17.0.2:25577", vec![network(A, "172.17.0.2", listens(&["0.0.0.0:25577"]))]));
+    // One more port takes nothing from those who came by the other, though Docker's daemon may be down.
+    run.rule.set_settings(RuleSettings { ports: [25565, 25566].into(), ..rule_settings() });
+    assert_eq!(run.rule.watched_ports(), [25565, 25566, 25577].into());
     run.rule.set_settings(RuleSettings { ports: [25566].into(), ..rule_settings() });
     assert_eq!(run.rule.watched_ports(), [25566].into());
     // The host does not end, and what a docker-proxy says of it is not kept.
