@@ -61,7 +61,7 @@ undeploy:
 
 # All tests. As root also those that need root: network namespaces, a real systemd, a real NFS.
 test: setup-test
-	cargo test --locked --workspace
+	cargo test --locked --workspace --no-fail-fast
 
 # The golden image under QEMU, with a real NFS server as EFS and real players; ONLY="evening reboot" for some of its scenarios.
 # Root, on Debian.

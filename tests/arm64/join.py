@@ -15,6 +15,7 @@ LAB = Path(__file__).resolve().parent.parent / "lab"
 sys.path.insert(0, str(LAB))
 from account import Account  # noqa: E402
 from mcstatus import JavaServer  # noqa: E402
+from ports import free_port  # noqa: E402
 
 EMULATED = Path(__file__).resolve().parent / "emulated.sh"
 TARGET_LAB = LAB.parent.parent / "target/lab"
@@ -125,12 +126,6 @@ def sleeping_instance(account):
 def state(account, instance_id):
     described = account.client("ec2").describe_instances(InstanceIds=[instance_id])
     return described["Reservations"][0]["Instances"][0]["State"]["Name"]
-
-
-def free_port():
-    server = ThreadingHTTPServer(("127.0.0.1", 0), BaseHTTPRequestHandler)
-    server.server_close()
-    return server.server_address[1]
 
 
 def show(report, launcher, broker, folder):

@@ -11,7 +11,7 @@ use serde_json::{Value, json};
 
 use crate::broker::Broker;
 use crate::stand_ins::{Launcher, Mood, SessionServer, Start, status};
-use crate::support::wait_until;
+use crate::support::{ports, wait_until};
 use crate::wire::{Client, a_while, held};
 
 /// Has `listener` answer status pings like a server on which nobody is, for as long as the test's process lives. Each thing
@@ -263,6 +263,7 @@ fn nobody_is_handed_over_to_the_broker_itself() {
     let mut own = status("up", Some(("127.0.0.1", game())));
     own["address"] = json!("localhost");
     launcher.set(own);
+    forget_what_is_known();
     let mut player = Client::connect(broker.port, 774);
     player.log_in("alex");
     player.succeed("alex");
@@ -301,11 +302,10 @@ fn held_once_it_is_seen(broker: &Broker, sessions: &SessionServer, name: &str) -
 
 #[test]
 fn a_server_without_an_address_of_the_players_family_is_told() {
-    let (launcher, sessions) = asleep();
-    let broker = Broker::start(&launcher, &sessions, "");
     let mut six = status("up", None);
     six["host"] = json!({"v4": null, "v6": "::1"});
-    launcher.set(six);
+    let (launcher, sessions) = (Launcher::start(six), SessionServer::start());
+    let broker = Broker::start(&launcher, &sessions, "");
     let mut player = Client::connect(broker.port, 774);
     player.log_in("alex");
     assert_eq!(player.told(), "The server is up, but it has no IPv4 address, and you play over IPv4.");
@@ -314,9 +314,10 @@ fn a_server_without_an_address_of_the_players_family_is_told() {
 #[test]
 fn every_address_is_ipv4_and_ipv6_and_each_player_stays_in_his_own_family() {
     let (launcher, sessions) = asleep();
-    let game = TcpListener::bind(("::1", 0)).unwrap();
-    let port = game.local_addr().unwrap().port();
-    answers(game);
+    let (game_v4, game_v6) = ports::reserved_pair();
+    let port = game_v6.local_addr().unwrap().port();
+    ports::listen(&game_v6);
+    answers(game_v6);
     let config = crate::broker::config(&launcher, &sessions, "");
     let drop_ins = config.path().with_file_name("config.d");
     std::fs::create_dir(&drop_ins).unwrap();
@@ -334,7 +335,8 @@ fn every_address_is_ipv4_and_ipv6_and_each_player_stays_in_his_own_family() {
     four.log_in("steve");
     four.encrypt("steve", Some(&sessions));
     four.succeed("steve");
-    answers(TcpListener::bind((Ipv4Addr::LOCALHOST, port)).unwrap());
+    ports::listen(&game_v4);
+    answers(game_v4);
     assert_eq!(four.transferred(), ("127.0.0.1".to_owned(), u32::from(port)));
 }
 

@@ -30,7 +30,7 @@ from demo import Crew, Failure, Screen, expect  # noqa: E402
 from deployer import Deployer, invitation  # noqa: E402
 from front import Front  # noqa: E402
 from functions import package  # noqa: E402
-from start_demo import free_port  # noqa: E402
+from ports import free_port  # noqa: E402
 
 LAB = HERE.parent.parent / "target/lab"
 REGION = "eu-west-1"

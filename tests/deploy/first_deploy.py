@@ -22,7 +22,7 @@ PROJECT = HERE.parent.parent
 sys.path.insert(0, str(HERE.parent / "lab"))
 from demo import Crew, Failure, Screen, expect  # noqa: E402
 from deployer import Deployer  # noqa: E402
-from start_demo import free_port  # noqa: E402
+from ports import free_port  # noqa: E402
 
 REGION = "eu-west-1"
 HEAD = """\

@@ -20,7 +20,8 @@ use crate::skip_unless;
 use crate::support::agent::{Agent, Silent, settings};
 use crate::support::check::check;
 use crate::support::emulated_aws::{self, Call, EmulatedAws, states};
-use crate::support::wait_until;
+use crate::support::sockets::{V4, port};
+use crate::support::{ports, wait_until};
 use jiff::Timestamp;
 use serde_json::{Value, json};
 
@@ -491,8 +492,9 @@ fn check_fails_with_a_line_for_each_thing_that_is_missing() {
     assert!(checked.says("ok", "listener"), "what works is told as well: {checked:#?}");
 
     emulated_aws.faults(&json!([emulated_aws::narrow_role()]));
-    let free_port = std::net::TcpListener::bind(("127.0.0.1", 0)).unwrap().local_addr().unwrap().port();
-    let checked = check(&settings(free_port, LONG, &[]), |command| emulated_aws.attach(command));
+    let nobody = ports::reserved(V4);
+    let free = port(&nobody);
+    let checked = check(&settings(free, LONG, &[]), |command| emulated_aws.attach(command));
     assert_eq!(checked.code, Some(1), "{checked:#?}");
     assert!(
         matches!(checked.marked("FAILED").as_slice(), [line] if line.contains("nothing listens on")),

@@ -5,7 +5,6 @@
 #![allow(clippy::disallowed_methods, clippy::unwrap_used, reason = "waits in real time, and ends at what is wrong")]
 
 use std::fs;
-use std::net::TcpListener;
 use std::path::Path;
 use std::process::Command;
 
@@ -17,7 +16,8 @@ use crate::skip_unless;
 use crate::support::agent::{Silent, settings};
 use crate::support::check::{Checked, check, without_systemd};
 use crate::support::emulated_aws::{self, EmulatedAws, python};
-use crate::support::{Config, Process, checkout, mc_idle, root};
+use crate::support::sockets::{V4, port};
+use crate::support::{Config, Process, checkout, mc_idle, ports, root};
 
 /// A window that no test waits for.
 const LONG: f64 = 900.0;
@@ -252,7 +252,8 @@ fn a_wrong_port_is_told_by_what_the_server_itself_says() {
     let checked = check(&settings(watched, LONG, &[]), |command| world.emulated_aws.attach(command));
     assert_note(&checked, "server.properties", "none in the working directory");
 
-    let free = TcpListener::bind(("127.0.0.1", 0)).unwrap().local_addr().unwrap().port();
+    let nobody = ports::reserved(V4);
+    let free = port(&nobody);
     let checked = check(&settings(free, LONG, &[]), |command| world.emulated_aws.attach(command));
     assert_only_failure(&checked, "listener", &format!("nothing listens on port {free}"));
     assert!(checked.line("server's answer").starts_with("not run server's answer: no server listens"), "{checked:#?}");

@@ -3,7 +3,7 @@
 #![allow(clippy::disallowed_methods, clippy::unwrap_used, reason = "waits in real time, and ends at what is wrong")]
 
 use std::io::{BufRead, BufReader, Write};
-use std::net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream};
+use std::net::{Ipv4Addr, TcpListener, TcpStream};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
@@ -12,8 +12,7 @@ use std::time::Duration;
 use crate::skip_unless;
 use crate::support::agent::{Agent, Silent, settings};
 use crate::support::emulated_aws::{self, EmulatedAws, states};
-use crate::support::wait_until;
-use rustix::net::{self, AddressFamily, SocketType};
+use crate::support::{ports, wait_until};
 use serde_json::{Value, json};
 
 const INSTANCE: &str = "i-0123456789abcdef0";
@@ -157,13 +156,10 @@ fn the_region_is_the_configuration_s_then_the_environment_s_then_that_of_metadat
 
 #[test]
 fn a_closed_port() {
-    // Bound, so that nobody else takes the port, but not listening.
-    let socket = net::socket(AddressFamily::INET, SocketType::STREAM, None).unwrap();
-    net::bind(&socket, &SocketAddr::from((Ipv4Addr::LOCALHOST, 0))).unwrap();
-    let listener = TcpListener::from(socket);
+    let listener = ports::reserved(Ipv4Addr::LOCALHOST.into());
     let address = listener.local_addr().unwrap().to_string();
     assert_lives_with(&address, "Connection refused", || {
-        net::listen(&listener, 16).unwrap();
+        ports::listen(&listener);
         Metadata::on(listener, |_, _| false);
     });
 }

@@ -88,6 +88,7 @@ from werkzeug.wrappers import Request, Response
 
 sys.dont_write_bytecode = True  # nothing generated among the sources
 from certificate import certificate  # noqa: E402
+from ports import free_port  # noqa: E402
 
 ROLE = "mc-idle-lab"
 TOKEN_HEADER = "X-aws-ec2-metadata-token"
@@ -435,9 +436,7 @@ class Handler(MotoRequestHandler):
 
 def start_microburst(upstream):
     """microburst as a child that dies with us; returns it and its address once it answers."""
-    with socket.socket() as probe:  # it cannot be asked for "any free port"
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
+    port = free_port()
     die_with_parent = ctypes.CDLL(None).prctl
     child = subprocess.Popen(
         [sys.executable, "-m", "microburst", "--host", "127.0.0.1", "--port", str(port), "--upstream", upstream],

@@ -20,7 +20,6 @@ import os
 import re
 import secrets
 import signal
-import socket
 import sys
 import tempfile
 import time
@@ -34,6 +33,7 @@ from account import Account  # noqa: E402
 from demo import Crew, Failure, Screen, countdown, expect, play, wait  # noqa: E402
 from front import Front  # noqa: E402
 from functions import create_functions  # noqa: E402
+from ports import free_port  # noqa: E402
 
 HERE = Path(__file__).resolve().parent
 LAB = HERE.parent.parent / "target" / "lab"
@@ -125,12 +125,6 @@ def pieces(body):
     """The pieces of text that somebody reads in an answer, HTML or not."""
     plain = re.sub(r"<(head|script|style)\b.*?</\1>", "", body, flags=re.S)
     return [text.strip() for text in html.unescape(re.sub(r"<[^>]*>", "\n", plain)).split("\n") if text.strip()]
-
-
-def free_port():
-    with socket.socket() as listener:
-        listener.bind(("127.0.0.1", 0))
-        return listener.getsockname()[1]
 
 
 class StartDemo:

@@ -14,7 +14,7 @@ use serde_json::{Value, json};
 use crate::launcher::{ALEX, Launcher, OFTEN, SELDOM};
 use crate::skip_unless;
 use crate::stand_in::{Fault, StandIn, now};
-use crate::support::{Process, emulated_aws, wait_until};
+use crate::support::{Process, emulated_aws, ports, wait_until};
 
 /// What a web server answers, one after the other; the last one stays.
 type Answers = Vec<&'static str>;
@@ -264,17 +264,18 @@ fn a_record_that_is_gone_has_been_removed() {
 #[test]
 fn mail_goes_out_by_a_mail_server() {
     skip_unless!(emulated_aws::installed(), emulated_aws::NEEDS);
-    let server = "import socket, sys\n\
+    let server = "import sys\n\
         from aiosmtpd.controller import Controller\n\
         class Print:\n    async def handle_DATA(self, server, session, envelope):\n        \
         print('mail from', envelope.mail_from, 'to', envelope.rcpt_tos, flush=True)\n        \
         print(envelope.content.decode(), flush=True)\n        return '250 OK'\n\
-        with socket.create_server(('127.0.0.1', 0)) as free: port = free.getsockname()[1]\n\
-        Controller(Print(), hostname='127.0.0.1', port=port).start()\n\
-        print('listening', port, flush=True)\n\
+        Controller(Print(), hostname='127.0.0.1', port=int(sys.argv[1])).start()\n\
+        print('listening', flush=True)\n\
         sys.stdin.read()\n";
-    let process = Process::start(Command::new(emulated_aws::python()).args(["-c", server]));
-    let port = process.wait_for("listening").rsplit_once(' ').unwrap().1.to_owned();
+    // aiosmtpd takes no port 0.
+    let port = ports::free().to_string();
+    let process = Process::start(Command::new(emulated_aws::python()).args(["-c", server, &port]));
+    process.wait_for("listening");
     let ec2 = StandIn::start("stopped");
     let smtp = json!({"url": format!("smtp://127.0.0.1:{port}"), "from": "mc@example.org", "to": ["alex@example.org"]});
     ec2.put("tell", &json!({"smtp": smtp}).to_string());

@@ -30,7 +30,7 @@ use procfs::net::TcpState;
 use crate::apart;
 use crate::skip_unless;
 use crate::support::peers::{Server, join, join_bedrock, leave};
-use crate::support::{Process, checkout, emulated_aws, wait_until};
+use crate::support::{Process, checkout, emulated_aws, ports, wait_until};
 use stand_ins::{Gate, drips, question, response, says, silence, status, tcp, udp};
 
 /// A long time between two regular questions.
@@ -100,7 +100,7 @@ fn haproxy(server: &Server) -> Option<(Process, SocketAddr)> {
         fs::read_dir(folder.join("usr/lib")).ok()?.map(|entry| entry.unwrap().path()).collect();
     let work = tempfile::tempdir().unwrap().keep();
     // HAProxy takes no port 0.
-    let port = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap().local_addr().unwrap().port();
+    let port = ports::free();
     let config = format!(
         "defaults\n mode tcp\n timeout connect 5s\n timeout client 60s\n timeout server 60s\n\
          listen minecraft\n bind 127.0.0.1:{port} accept-proxy\n server one 127.0.0.1:{}\n",
@@ -159,11 +159,6 @@ async fn the_form_that_was_answered_is_used_alone_and_one_that_changes_is_found(
     assert_eq!(seen(), [vec![PingForm::Proxied], vec![PingForm::Proxied]]);
 }
 
-/// A port that was free a moment ago.
-fn nobody_listens() -> SocketAddr {
-    TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap().local_addr().unwrap()
-}
-
 #[tokio::test]
 async fn broken_and_hostile_servers_give_no_answer_and_keep_no_other_waiting() {
     let (hung_up, waits) = tokio::sync::oneshot::channel();
@@ -176,6 +171,7 @@ async fn broken_and_hostile_servers_give_no_answer_and_keep_no_other_waiting() {
     let endless = tcp(|mut stream| while stream.write_all(&[0xff; 4096]).is_ok() {});
     let two_gib = [0xff, 0xff, 0xff, 0xff, 0x07];
     let frozen = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
+    let nobody = ports::reserved(Ipv4Addr::LOCALHOST.into());
     let nothing = "no answer within 3 s";
     let no_status = "not an answer to a Minecraft status ping";
     let cases = [
@@ -194,7 +190,7 @@ async fn broken_and_hostile_servers_give_no_answer_and_keep_no_other_waiting() {
             "status does not say how many players are online",
         ),
         ("hangs up", tcp(|mut stream| drop(question(&mut stream))), "connection closed without an answer"),
-        ("nobody", nobody_listens(), "unreachable: Connection refused (os error 111)"),
+        ("nobody", nobody.local_addr().unwrap(), "unreachable: Connection refused (os error 111)"),
     ];
     let good = tcp(|mut stream| {
         let _ = question(&mut stream).and_then(|_| stream.write_all(&status(5)));
@@ -349,7 +345,9 @@ async fn datagrams_may_be_lost_and_those_of_somebody_else_are_no_answer() {
     let spoofed = udp(move |_, ping, from| drop(stranger.send_to(&pong(ping, PONG), from)));
     let flood = udp(|socket, _, from| (0..100).for_each(|_| drop(socket.send_to(&[0; 2000], from))));
     let mute = udp(|_, _, _| {});
-    let unbound = UdpSocket::bind((Ipv4Addr::LOCALHOST, 0)).unwrap().local_addr().unwrap();
+    // It takes datagrams of one peer alone, which is not the agent: for everybody else nothing is there.
+    let nobody = UdpSocket::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
+    nobody.connect(nobody.local_addr().unwrap()).unwrap();
     let no_count = udp(|socket, ping, from| drop(socket.send_to(&pong(ping, "MCPE;motd;766;1.21.50;-1;10"), from)));
     let answers = [
         (lossy, Ok(online(2))),
@@ -357,7 +355,7 @@ async fn datagrams_may_be_lost_and_those_of_somebody_else_are_no_answer() {
         (spoofed, Err("no answer within 3 s".to_owned())),
         (flood, Err("not an answer to a RakNet ping".to_owned())),
         (mute, Err("no answer within 3 s".to_owned())),
-        (unbound, Err("unreachable: Connection refused (os error 111)".to_owned())),
+        (nobody.local_addr().unwrap(), Err("unreachable: Connection refused (os error 111)".to_owned())),
         (no_count, Err("answer does not say how many players are online".to_owned())),
     ];
     let targets =

@@ -15,6 +15,7 @@ pub mod emulated_aws;
 pub mod http;
 pub mod notify;
 pub mod peers;
+pub mod ports;
 pub mod relay;
 pub mod skip;
 pub mod sockets;
