@@ -234,8 +234,11 @@ async fn a_hundred_servers_are_asked_at_once() {
 async fn regular_questions_come_again_and_again_and_end_when_nobody_is_to_be_asked() {
     let (handle, mut results) = Asker::start(Clock::start());
     let gate = Gate::start(PingForm::Plain);
-    let targets =
-        vec![target("gate", Protocol::Java, gate.address), target("nobody", Protocol::Java, nobody_listens())];
+    let nobody = ports::reserved(Ipv4Addr::LOCALHOST.into());
+    let targets = vec![
+        target("gate", Protocol::Java, gate.address),
+        target("nobody", Protocol::Java, nobody.local_addr().unwrap()),
+    ];
     let pace = Duration::from_millis(200);
     handle.watch(targets.clone(), pace);
     let mut counts = BTreeMap::new();
