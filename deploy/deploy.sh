@@ -138,6 +138,8 @@ for name in Mode World FileSystemId Port; do
     if [ -n "$before" ] && is_given "$name" && [ "$(setting "$name")" != "$(field "$name" "$before")" ]; then
         living=$(instances)
         read -r instance state _ <<<"$living"
+        [ -z "$living" ] || [ "$(field World "$before")" != disk ] ||
+            die "$name=$(setting "$name") needs a new instance, which would have a new world: this one is on the disk of $instance. Copy it first (docs/deploy.md), or leave $name as it is"
         [ -z "$living" ] ||
             die "$name=$(setting "$name") needs a new instance, and $instance is $state. When nobody plays: $(end_instance "$instance"), and then this again"
     fi

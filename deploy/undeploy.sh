@@ -73,6 +73,8 @@ if [ -n "$had_stack" ]; then
     trap 'switch_launcher_on; rm -rf "$workspace"' EXIT
     limit page 0
     limit warden 0
+    # What was under way goes on, and may start it.
+    sleep 10
     look
 fi
 if [ ${#ids[@]} != 0 ]; then

@@ -129,6 +129,7 @@ async fn serve_both(settings: Settings, address: SocketAddr, every: Duration) ->
             return ExitCode::from(exit_code::CONFIG);
         }
     };
+    page.prepare().await;
     if let Ok(bound) = listener.local_addr() {
         log(&format!("mc-launcher listens on http://{bound}"));
     }

@@ -30,10 +30,15 @@ pub struct Aws {
 }
 
 impl Aws {
-    /// Reads nothing yet: what a call needs is made when it is first made.
+    /// Reads nothing yet: what a call needs is made when it is first made, or by [`Aws::prepare`].
     #[must_use]
     pub fn new(region: String) -> Self {
         Aws { region, config: OnceCell::new(), ec2: OnceCell::new(), ssm: OnceCell::new() }
+    }
+
+    /// Makes what the calls need, so that the first one does not wait for it.
+    pub async fn prepare(&self) {
+        tokio::join!(self.ec2(), self.ssm());
     }
 
     async fn config(&self) -> &SdkConfig {

@@ -43,6 +43,7 @@ pub async fn run(role: Role, settings: Settings, aws: Aws) -> ExitCode {
     let ran = match role {
         Role::Page => {
             let page = PageRole::new(settings, aws, |_| false);
+            page.prepare().await;
             lambda_runtime::run(service_fn(async |event: LambdaEvent<Value>| answer(&page, &event.payload).await)).await
         }
         Role::Warden => {

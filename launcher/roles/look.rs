@@ -30,6 +30,8 @@ pub struct Look {
     pub usage: Result<Usage, String>,
     /// What was noted.
     pub noted: Result<Usage, String>,
+    /// The version of the parameter in which it was; 0: there is none, or it cannot be read.
+    pub noted_version: i64,
     /// A start that waits.
     pub wanted: Result<Option<Wish>, String>,
     pub at: Timestamp,
@@ -45,6 +47,7 @@ pub async fn look(aws: &Aws, settings: &Settings, deadline: Deadline) -> Look {
         parameters.get("wanted", deadline),
     );
     let at = clock::now();
+    let noted_version = noted.as_ref().ok().and_then(Option::as_ref).map_or(0, |found| found.version);
     let noted = noted.and_then(|found| found.map_or_else(|| Ok(Usage::default()), |found| Usage::parse(&found.value)));
     let usage = noted.clone().map(|mut usage| {
         if let Ok(instances) = &instances {
@@ -57,7 +60,7 @@ pub async fn look(aws: &Aws, settings: &Settings, deadline: Deadline) -> Look {
         seen.answers = Some(game::ask(instance, settings.port, deadline.at_most(PING)).await.is_some());
     }
     let wanted = wanted.map(|found| found.and_then(|parameter| wish::parse(&parameter.value)));
-    Look { seen, usage, noted, wanted, at }
+    Look { seen, usage, noted, noted_version, wanted, at }
 }
 
 /// The heartbeat; `None`: there is none.
@@ -84,6 +87,7 @@ impl Look {
             seen,
             usage: Err(why.to_owned()),
             noted: Err(why.to_owned()),
+            noted_version: 0,
             wanted: Err(why.to_owned()),
             at: clock::now(),
         }

@@ -70,6 +70,11 @@ impl PageRole {
         }
     }
 
+    /// Before the first request, whose time is short.
+    pub async fn prepare(&self) {
+        self.aws.prepare().await;
+    }
+
     /// The answer to `request`. `log` takes a line about what was done, without any key, path or cookie.
     pub async fn answer(&self, request: &Request, log: &(dyn Fn(&str) + Sync)) -> Response {
         let deadline = Deadline::after(ANSWERS_WITHIN.saturating_sub(SPARE));

@@ -29,7 +29,8 @@ impl fmt::Display for Uuid {
     }
 }
 
-/// A player's name: 1 to 16 of letters, digits and `_`. It says nothing about upper and lower case: nor does the game.
+/// A player's name: at most 16 of letters, digits and `_`, perhaps behind the `.` that Floodgate puts before the names of Bedrock's
+/// players. It says nothing about upper and lower case: nor does the game.
 #[derive(Debug, Clone)]
 pub struct Name(String);
 
@@ -37,8 +38,10 @@ impl Name {
     /// `None`: it is none.
     #[must_use]
     pub fn parse(text: &str) -> Option<Self> {
-        let is_name =
-            (1..=16).contains(&text.len()) && text.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'_');
+        let rest = text.strip_prefix('.').unwrap_or(text);
+        let is_name = text.len() <= 16
+            && !rest.is_empty()
+            && rest.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'_');
         is_name.then(|| Name(text.to_owned()))
     }
 }
@@ -142,6 +145,10 @@ mod tests {
         assert!(permits("Steve, alex", "ALEX", &other));
         assert!(permits(&ALEX.to_uppercase(), "somebody", &ALEX.replace('-', "")));
         assert!(!permits(ALEX, "Alex", &other) && !permits("Steve", "Alex", ALEX) && !permits("", "Alex", ALEX));
+        // A player of Bedrock, by Floodgate.
+        assert!(
+            permits(".Alex", ".alex", &other) && !permits("Alex", ".Alex", &other) && !permits(".Alex", "Alex", &other)
+        );
         // A name of 16 hexadecimal digits is a name.
         assert!(permits("0123456789abcdef", "0123456789ABCDEF", &other));
         assert!(Allow::Everybody.permits(&Name::parse("Alex").unwrap(), &Uuid::parse(ALEX).unwrap()));

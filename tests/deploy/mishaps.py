@@ -75,7 +75,8 @@ def pressed_meanwhile(life, server):
         done = life.deployer.undeploy(SERVER=server)
     expect(done.returncode == 1 and "somebody may be playing" in done.stderr, f"taken down under a friend: {done.stdout}{done.stderr}")
     expect([each[0] for each in life.machines(server)] == [machine[0]], f"the instance has gone: {life.machines(server)}")
-    expect(life.stack(server) and life.parameters(server) == kept, "a refused undeploy has taken something away")
+    # The warden's first look, whenever it comes, adds what it remembers.
+    expect(life.stack(server) and kept <= life.parameters(server), "a refused undeploy has taken something away")
     for role in ("page", "warden"):
         limits = life.account.client("lambda").get_function_concurrency(FunctionName=f"mc-launcher-{server}-{role}")
         expect("ReservedConcurrentExecutions" not in limits, f"the {role} is still switched off")

@@ -37,5 +37,5 @@ bot.on('end', () => {
 peer.onEnd(() => {
   leaving = true
   bot.quit()
-  setTimeout(() => process.exit(1), 3000).unref() // a server that no longer answers
+  setTimeout(() => process.exit(1), 60000).unref() // a server that no longer answers
 })

@@ -109,6 +109,7 @@ fn what_is_not_known_stops_nothing_and_what_is_dead_is_stopped() {
         scope.spawn(|| one_that_cannot_stop_its_instance_is_as_good_as_dead(port));
         scope.spawn(|| unreadable_is_unknown(port));
         scope.spawn(|| a_hold_puts_it_off(port));
+        scope.spawn(|| a_hold_that_makes_no_sense_is_one_of_seven_days(port));
         scope.spawn(|| a_hold_is_seen_even_while_the_game_is_asked(port));
         scope.spawn(|| one_that_has_just_started_is_left_alone(port));
         scope.spawn(|| a_stop_that_ec2_refuses_is_told_once_and_tried_again(port));
@@ -152,7 +153,7 @@ fn a_stop_that_ec2_refuses_is_told_once_and_tried_again(port: u16) {
     let count = |words: &str| launcher.process.output().iter().filter(|line| line.contains(words)).count();
     for tries in 1..=2 {
         until_said(&launcher, "Online(0), Online(0): Stop");
-        let until = std::time::Instant::now() + Duration::from_secs(90);
+        let until = std::time::Instant::now() + Duration::from_secs(240);
         while ec2.stops().len() < tries && std::time::Instant::now() < until {
             thread::sleep(Duration::from_millis(100));
         }
@@ -203,12 +204,22 @@ fn a_hold_puts_it_off(port: u16) {
     assert_eq!(ec2.stops(), [""; 0]);
 }
 
+fn a_hold_that_makes_no_sense_is_one_of_seven_days(port: u16) {
+    let ec2 = StandIn::start("running");
+    crate::stand_in::within_a_day();
+    ec2.put("hold", "2h because of a backup");
+    let launcher = launcher(&ec2, port);
+    let until = now().checked_add(Duration::from_hours(7 * 24)).unwrap().strftime("%Y-%m-%d").to_string();
+    until_said(&launcher, &format!("It is stopped at {until}"));
+    assert_eq!(ec2.stops(), [""; 0]);
+}
+
 fn a_hold_is_seen_even_while_the_game_is_asked(port: u16) {
     let ec2 = StandIn::start("running");
     let launcher = launcher(&ec2, port);
     until_said(&launcher, ALARM);
     // Its hour comes after 11 s; then the game is asked twice, half a minute apart.
-    thread::sleep(Duration::from_secs(22));
+    thread::sleep(Duration::from_secs(26));
     let until = now().checked_add(Duration::from_hours(5)).unwrap().strftime("%Y-%m-%dT%H:%M:%SZ").to_string();
     ec2.put("hold", &until);
     until_said(&launcher, "Online(0), Online(0): Leave");

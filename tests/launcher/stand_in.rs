@@ -98,6 +98,18 @@ pub(crate) fn now() -> Timestamp {
     Timestamp::try_from(SystemTime::now()).unwrap()
 }
 
+/// Returns when this day, in UTC, goes on for a minute at least: what is counted by days is to be looked at in the same one.
+pub(crate) fn within_a_day() {
+    while now().as_second() % 86_400 >= 86_340 {
+        thread::sleep(Duration::from_secs(1));
+    }
+}
+
+/// What EC2 says of a launch: in whole seconds, and a little before its answer.
+fn launched_now() -> Timestamp {
+    Timestamp::from_second(now().as_second() - 1).unwrap()
+}
+
 fn after(duration: Duration) -> Timestamp {
     now().checked_add(duration).unwrap()
 }
@@ -377,7 +389,7 @@ impl State {
         match (action, machine.state) {
             ("StartInstances", "stopped") => {
                 (machine.state, machine.next) = ("pending", Some(("running", boots)));
-                machine.launch_time = now();
+                machine.launch_time = launched_now();
             }
             ("StopInstances", "running") => (machine.state, machine.next) = ("stopping", Some(("stopped", stops))),
             ("StartInstances", "pending" | "running") | ("StopInstances", "stopping" | "stopped") => {}

@@ -103,6 +103,19 @@ fn while_it_stops_a_start_is_remembered_and_served_once() {
     assert_eq!(ec2.count("StartInstances"), 1);
 }
 
+/// As a persistent spot request does for a minute or two after its instance has stopped.
+#[test]
+fn a_start_that_was_waited_for_and_that_ec2_is_not_ready_for_is_tried_again() {
+    let ec2 = StandIn::start("stopping");
+    let launcher = Launcher::start(&ec2, OFTEN, &[]);
+    assert_eq!(launcher.press().status, 202);
+    let [spot, throttled] = ["IncorrectSpotRequestState", "RequestLimitExceeded"].map(|code| Some(Fault::Code(code)));
+    ec2.state().faults.insert("StartInstances", [spot, throttled, None].into());
+    ec2.set("stopped");
+    wait_until("it runs", || (ec2.instance().state == "running").then_some(()));
+    assert_eq!((ec2.count("StartInstances"), ec2.get("wanted").as_deref()), (3, Some("none")));
+}
+
 /// The agent has said that it stops its instance, and EC2 does not show that yet.
 #[test]
 fn a_press_right_before_ec2_shows_the_stop_is_served_as_well() {
@@ -149,6 +162,7 @@ fn a_budget_that_is_used_up_starts_nothing_and_says_until_when() {
 
 /// What was used today: so many starts, and so many seconds this month.
 fn starts(today: u32, seconds: u64) -> String {
+    crate::stand_in::within_a_day();
     let last = crate::stand_in::now();
     let time = last.strftime("%Y-%m-%dT%H:%M:%SZ");
     serde_json::json!({

@@ -31,6 +31,21 @@ impl Memory {
         serde_json::from_str(text).ok()
     }
 
+    /// What is so where this look has brought `before` to `self`, and another one has noted `theirs` meanwhile.
+    #[must_use]
+    pub fn merged(&self, before: &Self, theirs: Self) -> Self {
+        let own: Vec<&Case> = self.cases.iter().filter(|case| !before.cases.contains(case)).collect();
+        let mut cases = theirs.cases;
+        cases.retain(|case| own.iter().all(|other| other.instance_id != case.instance_id));
+        cases.extend(own.into_iter().cloned());
+        Memory {
+            cases,
+            told: if theirs.told == before.told { self.told.clone() } else { theirs.told },
+            outbox: self.outbox.merged(&before.outbox, theirs.outbox),
+            records: if self.records == before.records { theirs.records } else { self.records },
+        }
+    }
+
     /// The text for the parameter.
     #[must_use]
     pub fn text(&self) -> String {

@@ -164,6 +164,36 @@ impl Outbox {
         claimed
     }
 
+    fn attempt(&self, text: &str, channel: &str) -> Option<Attempt> {
+        let mut of_text = self.pending.iter().filter(|pending| pending.text == text);
+        of_text.find_map(|pending| pending.left.get(channel).copied())
+    }
+
+    /// What is so where this look has brought `before` to `self`, and another one has noted `theirs` meanwhile: what either of them
+    /// has told or taken in.
+    #[must_use]
+    pub fn merged(&self, before: &Self, mut theirs: Self) -> Self {
+        for Pending { text, left } in &mut theirs.pending {
+            left.retain(|channel, attempt| match (before.attempt(text, channel), self.attempt(text, channel)) {
+                (Some(_), None) => false,
+                (Some(was), Some(is)) if was != is => {
+                    *attempt = is;
+                    true
+                }
+                _ => true,
+            });
+        }
+        theirs.pending.retain(|pending| !pending.left.is_empty());
+        let is_known =
+            |text: &str| [before, &theirs].iter().any(|outbox| outbox.pending.iter().any(|one| one.text == text));
+        let new: Vec<Pending> = self.pending.iter().filter(|pending| !is_known(&pending.text)).cloned().collect();
+        theirs.pending.extend(new);
+        theirs.pending.drain(..theirs.pending.len().saturating_sub(MOST));
+        theirs.muted.retain(|muted| self.muted.iter().all(|own| own.channel != muted.channel));
+        theirs.muted.extend(self.muted.iter().cloned());
+        theirs
+    }
+
     /// Drops the oldest message; `false`: there is none.
     pub fn drop_oldest(&mut self) -> bool {
         if self.pending.is_empty() {
@@ -245,6 +275,27 @@ mod tests {
         assert_eq!((outbox.due(at(30)).len(), noted.due(at(30)).len(), noted.due(at(89)).len()), (1, 0, 1));
         // Unless it comes to nothing.
         assert_eq!(noted.due(at(90)).len(), 2);
+    }
+
+    #[test]
+    fn of_two_looks_at_once_neither_brings_back_what_the_other_has_told_nor_loses_what_it_has_taken_in() {
+        let mut before = Outbox::default();
+        before.add("up", ["discord", "sns"], at(0));
+        // They have read it before this look has told it, and have taken something in.
+        let mut theirs = before.claimed(at(0));
+        theirs.add("stopped", ["discord"], at(1));
+        let mut own = before.clone();
+        own.note(&own.due(at(0))[1].clone(), Sent::Taken, at(0));
+        own.note(&own.due(at(0))[0].clone(), failed(false), at(0));
+        own.add("dead", ["sns"], at(1));
+        let merged = own.merged(&before, theirs);
+        let due = |second| -> Vec<(String, String)> {
+            merged.due(at(second)).into_iter().map(|due| (due.channel, due.text)).collect()
+        };
+        let of = |channel: &str, text: &str| (channel.to_owned(), text.to_owned());
+        assert_eq!(due(2), [of("sns", "dead")]);
+        assert_eq!(due(61), [of("discord", "up"), of("sns", "dead")]);
+        assert_eq!(merged.merged(&merged, before.clone()), before, "where nothing has changed, theirs stands");
     }
 
     proptest! {

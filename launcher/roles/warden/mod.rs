@@ -30,6 +30,8 @@ use mc_launcher_core::warden::record::{self, Records};
 
 /// How long EC2 and SSM may take for one look.
 const LOOKS: Duration = Duration::from_secs(20);
+/// How often what was told is written where other looks write, too.
+const WRITES: usize = 4;
 /// How long one call may take.
 const CALL: Duration = Duration::from_secs(10);
 
@@ -78,7 +80,9 @@ struct Round<'a> {
     role: &'a WardenRole,
     log: &'a (dyn Fn(&str) + Sync),
     memory: Memory,
-    /// In which it was read; 0: there was none.
+    /// What the parameter `told` says, as far as this look knows.
+    noted: Memory,
+    /// The version of the parameter in which it says so; 0: there is none.
     version: i64,
     channels: Channels,
     /// What this look alone knows, and no later one.
@@ -135,26 +139,26 @@ impl WardenRole {
             failures.push(format!("nobody can be told anything: {why}"));
             Channels::default()
         });
-        Round { role: self, log, memory, version, channels, notices: Vec::new(), failures }.run(wake, seen).await
+        let noted = memory.clone();
+        Round { role: self, log, memory, noted, version, channels, notices: Vec::new(), failures }.run(wake, seen).await
     }
 }
 
 impl Round<'_> {
-    async fn run(mut self, wake: &Wake, mut seen: Look) -> Looked {
-        let mut before = self.memory.clone();
+    async fn run(mut self, wake: &Wake, seen: Look) -> Looked {
         let now = seen.at;
         self.memory.outbox.tidy(&self.channels.names().collect::<Vec<_>>(), now);
         if let Err(why) = &seen.seen.instances {
             self.failures.push(format!("cannot see the server's instances: {why}"));
         }
         self.note_usage(&seen).await;
-        self.serve_wish(&mut seen).await;
+        self.serve_wish(&seen).await;
         let mut to_ask = self.watch(&seen).await;
         self.tell_news(wake, &seen);
         self.keep_records(&seen).await;
         // Noted before anything is sent, so that nothing is lost with this process.
         if self.is_due(now) && !self.claim(now).await {
-            before = self.begin_again(wake, &seen).await;
+            self.begin_again(wake, &seen).await;
             to_ask.clear();
             if self.is_due(now) {
                 // Rather twice than never.
@@ -166,7 +170,7 @@ impl Round<'_> {
             self.ask(&instance).await;
         }
         self.deliver().await;
-        if self.memory != before && !self.remember().await {
+        if self.memory != self.noted && !self.remember().await {
             self.failures.push("what was told could not be noted, and is told again".to_owned());
         }
         let outcome = if self.failures.is_empty() { Ok(()) } else { Err(self.failures.join("; ")) };
@@ -183,29 +187,34 @@ impl Round<'_> {
         !self.memory.outbox.due(now).is_empty()
     }
 
-    /// Goes on from what another look has noted, which is returned: what that one does not tell is told by this one. What the
+    /// Goes on from what another look has noted: what that one does not tell is told by this one. What the
     /// dead-man's switch wants is left to the other one, or to the next.
-    async fn begin_again(&mut self, wake: &Wake, seen: &Look) -> Memory {
-        let found = self.role.parameters().get("told", Deadline::after(CALL)).await.ok().flatten();
-        if let Some((memory, version)) = found.and_then(|found| Some((Memory::parse(&found.value)?, found.version))) {
-            let records = self.memory.records;
-            (self.memory, self.version) = (Memory { records, ..memory }, version);
-        }
-        let noted = self.memory.clone();
+    async fn begin_again(&mut self, wake: &Wake, seen: &Look) {
+        let Some((noted, version)) = self.read_again().await else { return };
+        (self.noted, self.version) = (noted.clone(), version);
+        self.memory = Memory { records: self.memory.records, ..noted };
         for notice in std::mem::take(&mut self.notices) {
             self.memory.outbox.add(&printable(&notice), self.channels.names(), seen.at);
         }
         self.tell_news(wake, seen);
-        noted
+    }
+
+    /// What is noted now, and in which version; `None`: nothing, or it cannot be read.
+    async fn read_again(&self) -> Option<(Memory, i64)> {
+        let found = self.role.parameters().get("told", Deadline::after(CALL)).await.ok().flatten()?;
+        Some((Memory::parse(&found.value)?, found.version))
     }
 
     /// Notes that what is due is about to be sent; `false`: another look has noted something since this one has read what was
     /// told.
-    async fn claim(&self, now: Timestamp) -> bool {
+    async fn claim(&mut self, now: Timestamp) -> bool {
         let noted = Memory { outbox: self.memory.outbox.claimed(now), ..self.memory.clone() };
         let parameters = self.role.parameters();
         match parameters.put_after("told", noted.text(), self.version, Deadline::after(CALL)).await {
-            Ok(true) => true,
+            Ok(true) => {
+                (self.noted, self.version) = (self.memory.clone(), self.version + 1);
+                true
+            }
             Ok(false) => {
                 (self.log)("another look goes on at the same time");
                 false
@@ -217,12 +226,24 @@ impl Round<'_> {
         }
     }
 
-    async fn remember(&self) -> bool {
-        let written = self.role.parameters().put("told", self.memory.text(), Deadline::after(CALL)).await;
-        if let Err(why) = &written {
-            (self.log)(&format!("cannot note what was told: {why}"));
+    /// Notes what this look remembers. What another look has noted meanwhile stays.
+    async fn remember(&mut self) -> bool {
+        for _ in 0..WRITES {
+            let text = self.memory.text();
+            match self.role.parameters().put_after("told", text, self.version, Deadline::after(CALL)).await {
+                Ok(true) => return true,
+                Ok(false) => {}
+                Err(why) => {
+                    (self.log)(&format!("cannot note what was told: {why}"));
+                    return false;
+                }
+            }
+            let Some((theirs, version)) = self.read_again().await else { break };
+            self.memory = self.memory.merged(&self.noted, theirs.clone());
+            (self.noted, self.version) = (theirs, version);
         }
-        written.is_ok()
+        (self.log)("cannot note what was told: other looks note something at the same time");
+        false
     }
 
     fn add(&mut self, text: &str, now: Timestamp) {
@@ -250,7 +271,9 @@ impl Round<'_> {
             return;
         };
         if usage.differs_from(noted)
-            && let Err(why) = self.role.parameters().put("starts", usage.text(), Deadline::after(CALL)).await
+            // If the page has noted meanwhile who asked for the start, that stays, and the next look notes the rest.
+            && let Err(why) =
+                self.role.parameters().put_after("starts", usage.text(), seen.noted_version, Deadline::after(CALL)).await
         {
             self.failures.push(format!("cannot note what was used: {why}"));
         }

@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use jiff::Timestamp;
 use tokio::time;
 
 use crate::clock;
@@ -44,13 +45,17 @@ impl Round<'_> {
         to_ask
     }
 
-    /// The hold in its parameter; `None`: there is none.
+    /// The hold in its parameter; `None`: there is none. Whoever wrote what makes no sense there meant one: it lasts as long as any can.
     async fn hold(&self) -> Result<Option<RemoteHold>, String> {
         let found = self.role.parameters().get("hold", Deadline::after(CALL)).await?;
-        found.map_or(Ok(None), |parameter| match mc_heartbeat::hold::parse(&parameter.value) {
-            Some((until, _)) => Ok(Some(RemoteHold { until, set_at: parameter.modified })),
-            None => Err(format!("{} does not begin with an RFC 3339 time", self.role.settings.parameter("hold"))),
-        })
+        Ok(found.map(|parameter| {
+            let until = mc_heartbeat::hold::parse(&parameter.value).map(|(until, _)| until);
+            if until.is_none() {
+                let name = self.role.settings.parameter("hold");
+                (self.log)(&format!("{name} does not begin with an RFC 3339 time: taken for a hold of 7 days"));
+            }
+            RemoteHold { until: until.unwrap_or(Timestamp::MAX), set_at: parameter.modified }
+        }))
     }
 
     /// Asks the game on `instance` twice, and stops the instance if nobody plays.

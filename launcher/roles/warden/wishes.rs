@@ -3,7 +3,8 @@
 use crate::deadline::Deadline;
 use crate::roles::look::Look;
 use crate::roles::press::Press;
-use mc_launcher_core::start::outcome::Outcome;
+use mc_launcher_core::start::ec2_error::StartError;
+use mc_launcher_core::start::outcome::{Outcome, Refused};
 use mc_launcher_core::start::wish::{self, Fate, Wish};
 use mc_players::{Allow, Name, Uuid};
 
@@ -11,7 +12,7 @@ use super::{CALL, LOOKS, Round};
 
 impl Round<'_> {
     /// Starts what was asked for while the instance before was going down.
-    pub(super) async fn serve_wish(&mut self, seen: &mut Look) {
+    pub(super) async fn serve_wish(&mut self, seen: &Look) {
         let parameters = self.role.parameters();
         let wish = match &seen.wanted {
             Ok(wish) => wish.clone(),
@@ -49,19 +50,25 @@ impl Round<'_> {
         }
     }
 
-    async fn start(&mut self, wish: &Wish, seen: &mut Look) {
+    /// The next look, which EC2's event brings, tells of it: when it was launched is EC2's to say, and another time would be another
+    /// evening.
+    async fn start(&mut self, wish: &Wish, seen: &Look) {
         let role = self.role;
         let deadline = Deadline::after(LOOKS);
         let press = Press { aws: &role.aws, settings: &role.settings, by: wish.by.as_ref(), deadline };
         let outcome = press.start(seen).await;
         (self.log)(&format!("start that was waited for: {}", outcome.in_words()));
+        // EC2 has started nothing, and soon will: the next look tries again, for as long as the wish lives.
+        if matches!(outcome, Outcome::Refused(Refused::Ec2(StartError::SpotNotReady | StartError::Throttled))) {
+            let kept = role.parameters().put("wanted", wish::text(Some(wish)), Deadline::after(CALL)).await;
+            if kept.is_ok() {
+                return;
+            }
+        }
         if let Some(notice) = outcome.notice() {
             let notice = format!("{}: {notice}", role.settings.server);
             self.add(&notice, seen.at);
             self.notices.push(notice);
-        }
-        if let Outcome::Started(Some(_)) = &outcome {
-            seen.seen.instances = seen.seen.instances.clone().map(|instances| outcome.applied(instances));
         }
     }
 }
