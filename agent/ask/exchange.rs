@@ -125,7 +125,7 @@ async fn send(stream: &TcpStream, mut bytes: &[u8]) -> io::Result<()> {
 ///
 /// # Errors
 /// Nothing is bound there, or what comes back is not an answer.
-pub async fn bedrock(address: SocketAddr) -> Result<Answer, AskError> {
+pub async fn bedrock(address: SocketAddr, arrived: &Arrived) -> Result<Answer, AskError> {
     let any = if address.is_ipv4() { IpAddr::V4(Ipv4Addr::UNSPECIFIED) } else { IpAddr::V6(Ipv6Addr::UNSPECIFIED) };
     let socket = UdpSocket::bind((any, 0)).await.map_err(AskError::Unreachable)?;
     // From here on the kernel drops datagrams from anybody else.
@@ -136,6 +136,7 @@ pub async fn bedrock(address: SocketAddr) -> Result<Answer, AskError> {
     let mut wrong = 0;
     loop {
         socket.send(&ping).await.map_err(AskError::Unreachable)?;
+        arrived.add_datagram(address, ping.len());
         if let Ok(answer) = time::timeout(AGAIN, answer(&socket, time, &mut wrong)).await {
             return answer;
         }

@@ -17,6 +17,8 @@ use crate::clock::Clock;
 const HEADERS: (u64, u64) = (66, 86);
 /// The handshake takes two packets to the server, the request one and the close one.
 const PACKETS: u64 = 4;
+/// The headers of a datagram: Ethernet, IPv4 or IPv6, and UDP.
+const DATAGRAM_HEADERS: (u64, u64) = (42, 62);
 
 /// How long after closing an address may still be in a table: the server's end is ESTABLISHED until the kernel has
 /// processed the close, and a table may have been read before that.
@@ -113,6 +115,12 @@ impl Arrived {
     pub fn add(&self, address: SocketAddr, length: usize) {
         let headers = if unmapped(address).is_ipv4() { HEADERS.0 } else { HEADERS.1 };
         self.0.fetch_add(PACKETS * headers + u64::try_from(length).unwrap_or(0), Ordering::Relaxed);
+    }
+
+    /// Counts a datagram of `length` bytes to `address`. That it arrives is certain only where one has been answered.
+    pub fn add_datagram(&self, address: SocketAddr, length: usize) {
+        let headers = if unmapped(address).is_ipv4() { DATAGRAM_HEADERS.0 } else { DATAGRAM_HEADERS.1 };
+        self.0.fetch_add(headers + u64::try_from(length).unwrap_or(0), Ordering::Relaxed);
     }
 
     /// So many bytes.

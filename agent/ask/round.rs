@@ -84,7 +84,7 @@ impl<K: Clone + Ord> AskQueue<K> {
 
     async fn exchange(&self, target: &AskTarget<K>, arrived: &Arrived) -> Result<Answer, AskError> {
         match target.protocol {
-            Protocol::Bedrock => exchange::bedrock(target.address).await,
+            Protocol::Bedrock => exchange::bedrock(target.address, arrived).await,
             Protocol::Java => {
                 let first = self.schedule().form(target, |forms| forms.first());
                 let may_try_other = || self.schedule().form(target, |forms| forms.try_other(self.clock.now()));

@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use std::time::Duration;
 
 use mc_idle::cloud::CloudEvent;
-use mc_idle::cloud::metadata::{self, ReclaimNotice, StopCaveat};
+use mc_idle::cloud::metadata::{self, StopCaveat};
 use mc_idle::jitter::jitter;
 use mc_idle_rule::backoff;
 use tokio::sync::mpsc;
@@ -21,7 +21,8 @@ const NOTICE: Duration = Duration::from_secs(5);
 /// Sends what it finds until the receiver of `news` is dropped.
 pub async fn watch(news: mpsc::UnboundedSender<CloudEvent>) {
     let mut told = BTreeSet::new();
-    let mut notice = None;
+    // Also that there is no notice is told first: the agent before this one may have known of one.
+    let mut told_of_notice = None;
     let mut failures = 0;
     loop {
         // A token is valid for hours, but a restarted metadata service may not know it.
@@ -41,7 +42,7 @@ pub async fn watch(news: mpsc::UnboundedSender<CloudEvent>) {
         if told.contains(&StopCaveat::Spot) {
             tokio::select! {
                 () = again => {}
-                () = watch_notices(&imds, &mut notice, &news) => return,
+                () = watch_notices(&imds, &mut told_of_notice, &news) => return,
             }
         } else {
             again.await;
@@ -66,14 +67,15 @@ async fn look(imds: &Imds) -> Result<BTreeSet<StopCaveat>, MetadataError> {
 }
 
 /// Returns only when the receiver of `news` is dropped. A query without an answer changes nothing.
-async fn watch_notices(imds: &Imds, notice: &mut Option<ReclaimNotice>, news: &mpsc::UnboundedSender<CloudEvent>) {
+async fn watch_notices(imds: &Imds, told: &mut Option<CloudEvent>, news: &mpsc::UnboundedSender<CloudEvent>) {
     loop {
         let answer = imds.get_if_there("/latest/meta-data/spot/instance-action", "notice", metadata::notice).await;
         if let Ok(latest) = answer
-            && latest != *notice
+            && let event = CloudEvent::Reclaim(latest)
+            && told.as_ref() != Some(&event)
         {
-            notice.clone_from(&latest);
-            if news.send(CloudEvent::Reclaim(latest)).is_err() {
+            *told = Some(event.clone());
+            if news.send(event).is_err() {
                 return;
             }
         }

@@ -17,12 +17,19 @@ impl AwsVariables {
         AwsVariables(variables.into_iter().filter(|(name, value)| matters(name) && !value.is_empty()).collect())
     }
 
-    /// Those of the process `pid`, as it was started (proc_pid_environ(5)).
+    /// Those of the agent's process `pid`, as it was started (proc_pid_environ(5)).
     ///
     /// # Errors
-    /// The process is gone, or another user's.
-    pub fn of_process(proc: &Path, pid: u32) -> io::Result<Self> {
-        let text = fs::read(proc.join(pid.to_string()).join("environ"))?;
+    /// The process is gone, or another user's, or is no agent: its number may have been given to another one.
+    pub fn of_agent(proc: &Path, pid: u32) -> io::Result<Self> {
+        let process = proc.join(pid.to_string());
+        if fs::read(process.join("comm"))?.trim_ascii() != b"mc-idle" {
+            return Err(io::Error::other(format!("process {pid} is another program")));
+        }
+        let text = fs::read(process.join("environ"))?;
+        if text.is_empty() {
+            return Err(io::Error::other(format!("process {pid} has exited")));
+        }
         let assigned = text.split(|byte| *byte == 0).filter_map(|assignment| {
             let equals = assignment.iter().position(|byte| *byte == b'=')?;
             let (name, value) = (&assignment[..equals], &assignment[equals + 1..]);
@@ -82,8 +89,11 @@ mod tests {
             let proc = tempfile::tempdir().unwrap();
             fs::create_dir(proc.path().join("7")).unwrap();
             let environ: Vec<String> = variables.iter().map(|(name, value)| format!("{name}={value}\0")).collect();
-            fs::write(proc.path().join("7/environ"), environ.concat()).unwrap();
-            prop_assert_eq!(AwsVariables::of_process(proc.path(), 7).unwrap(), of(&variables));
+            fs::write(proc.path().join("7/environ"), format!("A=a\0{}", environ.concat())).unwrap();
+            fs::write(proc.path().join("7/comm"), "mc-idle\n").unwrap();
+            prop_assert_eq!(AwsVariables::of_agent(proc.path(), 7).unwrap(), of(&variables));
+            fs::write(proc.path().join("7/comm"), "sleep\n").unwrap();
+            prop_assert!(AwsVariables::of_agent(proc.path(), 7).is_err());
         }
     }
 }

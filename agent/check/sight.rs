@@ -24,7 +24,7 @@ use crate::host::networks::{Depth, SecondLook};
 pub async fn run(subject: &mut CheckContext<'_, impl Host>, printer: &mut Printer<impl Write>) -> io::Result<bool> {
     let settings = subject.settings;
     let now = subject.clock.now();
-    let facts = subject.host.look(now, Depth::LastLook, &settings.scope, &BTreeSet::new()).facts;
+    let facts = to_the_service(subject.host.look(now, Depth::LastLook, &settings.scope, &BTreeSet::new()).facts);
     let watch = Watch { ports: settings.scope.ports.clone(), bedrock_patience: settings.no_server_window };
     let mut evidence = Evidence::default();
     let first = judge(&facts, &evidence, &watch, now);
@@ -34,7 +34,10 @@ pub async fn run(subject: &mut CheckContext<'_, impl Host>, printer: &mut Printe
         evidence.answers.learn(asked);
     }
     let reading = judge(&facts, &evidence, &watch, now);
-    let second = subject.host.second_look(now, &settings.scope, &BTreeSet::new());
+    let second = match subject.host.second_look(now, &settings.scope, &BTreeSet::new()) {
+        SecondLook::Witness(facts) => SecondLook::Witness(to_the_service(facts)),
+        SecondLook::Reread { why, facts } => SecondLook::Reread { why, facts: to_the_service(facts) },
+    };
     let seen = Seen { facts: &facts, reading: &reading, evidence: &evidence, now, settings };
     let listens = reading.servers.iter().any(|server| server.edition == Edition::Java);
     printer.tell(seen.listener())?;
@@ -43,6 +46,17 @@ pub async fn run(subject: &mut CheckContext<'_, impl Host>, printer: &mut Printe
     printer.tell(seen.answer())?;
     printer.tell(seen.bedrock())?;
     Ok(listens)
+}
+
+/// What the service makes of this: in its user namespace no user but root and its own has a number (`PrivateUsers=` of the unit,
+/// systemd.exec(5)), so that it cannot tell the others apart.
+fn to_the_service(mut facts: Facts) -> Facts {
+    let root_alone = |uid: &mut Option<u32>| *uid = uid.filter(|uid| *uid == 0);
+    for sockets in facts.networks.iter_mut().filter_map(|network| network.sockets.as_mut().ok()) {
+        sockets.listening.iter_mut().chain(&mut sockets.bedrock).for_each(|row| root_alone(&mut row.uid));
+    }
+    facts.publishers.iter_mut().for_each(|publisher| root_alone(&mut publisher.uid));
+    facts
 }
 
 async fn ask(subject: &CheckContext<'_, impl Host>, reading: &Observation) -> Vec<Asked> {

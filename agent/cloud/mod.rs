@@ -32,7 +32,7 @@ pub trait Cloud: Clone + Send + Sync + 'static {
 }
 
 /// What the agent learns about the cloud while it runs.
-#[derive(Debug)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub enum CloudEvent {
     /// Which instance this is, or why that is unknown.
     Identity(Result<Identity, String>),

@@ -76,7 +76,7 @@ fn environment() -> Finding {
         Err(ViewError::NoAgent { .. } | ViewError::NoFolder { .. }) => return of_this_shell("mc-idle is not running"),
         Err(error) => return of_this_shell(&chain(&error)),
     };
-    let of_the_service = match AwsVariables::of_process(Path::new("/proc"), pid) {
+    let of_the_service = match AwsVariables::of_agent(Path::new("/proc"), pid) {
         Ok(variables) => variables,
         Err(error) => {
             return of_this_shell(&format!(

@@ -27,9 +27,9 @@ use tokio::sync::{mpsc, watch};
 use crate::process::{boot_id, in_heartbeat, own_program, refuse, runtime, runtime_directory, this_host};
 
 /// How long the agent waits for the journal when it ends.
-const JOURNAL_PATIENCE: Duration = Duration::from_millis(300);
+const JOURNAL_PATIENCE: Duration = Duration::from_secs(1);
 /// How long it then waits for the memory of holds to be written.
-const HOLDS_PATIENCE: Duration = Duration::from_millis(300);
+const HOLDS_PATIENCE: Duration = Duration::from_secs(1);
 
 /// Runs the service until a signal ends it.
 pub(crate) fn run(config: Option<PathBuf>, dry_run: bool) -> ExitCode {

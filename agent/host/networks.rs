@@ -131,10 +131,12 @@ impl Networks {
                 Err(why) => return Look { facts: Facts::unreadable(why), ..Look::default() },
             }
             let host = self.host(&survey, depth, fresh, &wanted);
+            // Perhaps of a later one: what has gone, had gone by then.
+            let hidden = self.latest_survey().hidden.clone();
             look.facts = Facts {
                 others: !survey.networks.is_empty(),
                 publishers: survey.publishers.clone(),
-                hidden: survey.hidden.clone().filter(|_| scope.containers),
+                hidden: hidden.filter(|_| scope.containers),
                 networks: Vec::new(),
             };
             for known in std::iter::once(host).chain(others) {

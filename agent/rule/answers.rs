@@ -168,6 +168,12 @@ impl Answers {
         })
     }
 
+    /// Whether `listener` has ever answered, so that questions are known to reach it.
+    #[must_use]
+    pub fn has_answered(&self, listener: &ListenerId) -> bool {
+        self.histories.get(listener).is_some_and(|history| history.last.is_some())
+    }
+
     /// The last answer of `listener`, unless it has fallen silent since.
     #[must_use]
     pub fn answer(&self, listener: &ListenerId, now: Moment) -> Option<&Answer> {

@@ -192,10 +192,10 @@ impl Facts {
         Facts { networks: vec![Network::showing(NetworkId::HOST, sockets)], ..Facts::default() }
     }
 
-    /// A host whose own tables cannot be read.
+    /// A host whose own tables cannot be read. Nothing else was looked at either: what does not show has not gone.
     #[must_use]
     pub fn unreadable(why: String) -> Self {
-        let host = Network { sockets: Err(why), ..Network::showing(NetworkId::HOST, Sockets::default()) };
-        Facts { networks: vec![host], ..Facts::default() }
+        let host = Network { sockets: Err(why.clone()), ..Network::showing(NetworkId::HOST, Sockets::default()) };
+        Facts { networks: vec![host], hidden: Some(why), ..Facts::default() }
     }
 }

@@ -120,7 +120,7 @@ impl Judgement<'_> {
         };
         let publishers = self.publishers_at(network, listening);
         let publications = publishers.filter_map(|publisher| publisher.publication.filter(of_this_port));
-        let both_everywhere = |from: SocketAddr| from.ip().is_unspecified() && row.ip().is_unspecified();
+        let both_everywhere = |from: SocketAddr| from.ip() == Ipv4Addr::UNSPECIFIED && row.ip().is_unspecified();
         let of_this_row = publications.filter(|it| it.from == row || both_everywhere(it.from));
         of_this_row.min_by_key(|publication| publication.from != row)
     }
@@ -295,6 +295,10 @@ impl Judgement<'_> {
     /// Processes that cannot be seen matter unless a server answers on every watched port.
     fn hidden(&mut self) {
         let Some(why) = &self.facts.hidden else { return };
+        // The whole look has failed, which is told already.
+        if self.facts.networks.iter().any(|network| network.sockets.as_ref().err() == Some(why)) {
+            return;
+        }
         let answers = |port: &u16| {
             let servers = self.observation.servers.iter();
             let mut there = servers.filter(|id| id.edition == Edition::Java && id.address.port() == *port);

@@ -28,4 +28,6 @@ pub struct Memory {
     pub answers: Vec<(ListenerId, u32, Moment)>,
     /// Ports of containers to which docker-proxy has led.
     pub followed: BTreeSet<(NetworkId, u16)>,
+    /// The ports of the settings, from which it has led there.
+    pub ports: BTreeSet<u16>,
 }

@@ -9,7 +9,7 @@ use super::answers::{Answers, Asked, ListenerId};
 use super::backoff::{self, Jitter};
 use super::clocks::{ClockKind, Clocks, Occupancy, Running, Windows};
 use super::efs::Efs;
-use super::facts::Facts;
+use super::facts::{Edition, Facts};
 use super::joining::{Candidate, Joining, Verdict};
 use super::judge::{Evidence, Watch, judge};
 use super::memory::Memory;
@@ -185,7 +185,8 @@ impl Rule {
         Rule {
             evidence: Evidence {
                 answers: Answers::remembering(memory.answers, now),
-                followed: memory.followed,
+                // As at a reload: they may have been followed from a port that is no longer watched.
+                followed: if settings.ports.is_superset(&memory.ports) { memory.followed } else { BTreeSet::new() },
                 ..Evidence::default()
             },
             tracker: Tracker::remembering(memory.connections, now),
@@ -212,6 +213,7 @@ impl Rule {
             connections: self.tracker.known(),
             answers: self.evidence.answers.known(),
             followed: self.evidence.followed.clone(),
+            ports: if self.evidence.followed.is_empty() { BTreeSet::new() } else { self.settings.ports.clone() },
         }
     }
 
@@ -268,8 +270,12 @@ impl Rule {
 
     /// Records what a server answered, or that it did not.
     pub fn learn(&mut self, asked: Asked) {
-        self.tracker.asked(asked.listener.network, asked.arrived);
+        let (listener, arrived) = (asked.listener, asked.arrived);
         self.evidence.answers.learn(asked);
+        // A connection shows that the question has arrived, and a datagram does so by an answer, now or earlier.
+        if listener.edition == Edition::Java || self.evidence.answers.has_answered(&listener) {
+            self.tracker.asked(listener.network, arrived);
+        }
     }
 
     /// Drops all answers, because servers are no longer asked.

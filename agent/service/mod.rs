@@ -41,7 +41,7 @@ use stopping::StopEvent;
 /// How long the agent waits at its end for the final heartbeat.
 const LAST_WORDS: Duration = Duration::from_secs(1);
 /// How long the agent waits at its end until its state is written and `status.json` is removed.
-const LAST_WRITE: Duration = Duration::from_millis(300);
+const LAST_WRITE: Duration = Duration::from_secs(1);
 /// The resolution of tokio's timers.
 const TICK: Duration = Duration::from_millis(1);
 

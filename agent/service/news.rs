@@ -31,7 +31,9 @@ impl<H: Host, C: Cloud, S: Supervisor> Service<H, C, S> {
             }
             CloudEvent::Reclaim(notice) => {
                 self.rule.reclaim(self.deps.clock.now(), notice.is_some());
-                self.events.reclaim(notice.as_ref(), action);
+                if notice != self.conditions.notice {
+                    self.events.reclaim(notice.as_ref(), action);
+                }
                 self.conditions.notice = notice;
             }
         }

@@ -63,6 +63,7 @@ fn goes_on_from(now: &Memory, before: &Memory) -> bool {
         && now.connections == before.connections
         && now.reclaimed == before.reclaimed
         && now.followed == before.followed
+        && now.ports == before.ports
         && now.answers.iter().map(said).eq(before.answers.iter().map(said))
 }
 

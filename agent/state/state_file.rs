@@ -3,6 +3,7 @@
 //! It is valid only in the boot that it was written in, and only if the machine has not been suspended since. Any other
 //! file is ignored, as is one that is not complete. [`crate::state::runtime_files`] writes and reads it.
 
+use std::collections::BTreeSet;
 use std::io;
 use std::net::SocketAddr;
 use std::num::NonZeroU64;
@@ -71,6 +72,9 @@ struct StateFile {
     /// Networks, and ports there.
     #[serde(default)]
     followed: Vec<(u64, u16)>,
+    /// Those of the settings.
+    #[serde(default)]
+    ports: BTreeSet<u16>,
 }
 
 #[derive(Debug, Clone, Copy, Serialize, Deserialize)]
@@ -153,6 +157,7 @@ pub fn text(memory: &Memory, boot_id: &str, slept: Duration) -> String {
             .collect(),
         reclaimed_ms: memory.reclaimed.map(|at| millis(at.0)),
         followed: memory.followed.iter().map(|(network, port)| (network.0, *port)).collect(),
+        ports: memory.ports.clone(),
     };
     // Fails only for maps with non-string keys and for failing Serialize impls; there are none here.
     serde_json::to_string(&record).unwrap_or_default()
@@ -215,13 +220,12 @@ pub fn parse(text: &[u8], boot_id: &str, slept: Duration, now: Moment) -> Result
         connections: connections.collect(),
         answers: answers.collect(),
         followed: record.followed.into_iter().map(|(network, port)| (NetworkId(network), port)).collect(),
+        ports: record.ports,
     })
 }
 
 #[cfg(test)]
 mod tests {
-    use std::collections::BTreeSet;
-
     use super::*;
     use proptest::prelude::*;
 
@@ -258,6 +262,7 @@ mod tests {
             ],
             answers: vec![(listener, 2, Moment(Duration::from_secs(7000)))],
             followed: [(NetworkId(4_026_532_000), 25577)].into(),
+            ports: [25565].into(),
         }
     }
 
@@ -274,9 +279,9 @@ mod tests {
 
     #[test]
     fn a_state_that_an_earlier_version_has_written_is_taken_up() {
-        let memory = Memory { reclaimed: None, followed: BTreeSet::new(), ..memory() };
+        let memory = Memory { reclaimed: None, followed: BTreeSet::new(), ports: BTreeSet::new(), ..memory() };
         let whole = text(&memory, BOOT, Duration::ZERO);
-        let earlier = whole.replace(r#","reclaimed_ms":null,"followed":[]"#, "");
+        let earlier = whole.replace(r#","reclaimed_ms":null,"followed":[],"ports":[]"#, "");
         assert_ne!(earlier, whole);
         assert_eq!(taken_up(&earlier).unwrap(), memory);
     }

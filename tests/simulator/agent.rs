@@ -42,7 +42,7 @@ enum State {
     /// It starts at this moment, with what was left to it, and when that was left the machine had slept for so long.
     Down {
         until: Ms,
-        memory: Option<Memory>,
+        memory: Option<Box<Memory>>,
         slept: Ms,
     },
     Alive(Box<Life>),
@@ -270,7 +270,7 @@ impl Watcher for Agent<'_> {
             State::Off => Ok(()),
             State::Down { memory, slept, .. } => {
                 // A memory from before a sleep is of another evening.
-                let memory = memory.take().filter(|_| world.slept() - *slept < SECOND);
+                let memory = memory.take().filter(|_| world.slept() - *slept < SECOND).map(|memory| *memory);
                 self.start(world, memory);
                 Ok(())
             }
@@ -315,7 +315,7 @@ impl Watcher for Agent<'_> {
                     Kept::OneSampleOld => life.older.take(),
                     Kept::Nothing => None,
                 };
-                self.state = State::Down { until: now + down, memory, slept: life.slept };
+                self.state = State::Down { until: now + down, memory: memory.map(Box::new), slept: life.slept };
             }
             (Signal::Restart { down, .. }, State::Down { until, .. }) => *until = (*until).max(now + down),
             (Signal::Identity, State::Alive(life)) => life.core.try_again_at(moment(now)),

@@ -6,7 +6,7 @@ use mc_idle_rule::facts::ConnectionRow;
 use mc_idle_rule::tracker::ConnectionClass;
 use mc_idle_rule::{Alarm, Asked, Facts, ListenerId, Rule, State};
 
-use crate::rule::machine::{A, connection, java, listens, machine, network};
+use crate::rule::machine::{A, bedrock, connection, java, listens, machine, network};
 use crate::rule::run::{INTERVAL, Run, row, rule_settings, server, showing, socket};
 
 const MINUTE: Duration = Duration::from_mins(1);
@@ -79,6 +79,27 @@ fn a_container_that_receives_next_to_nothing_but_the_agents_questions_has_ghosts
             run.see(&contained(Some(5000 + asked + others * run.now.since(from).as_secs())));
         }
         assert_eq!(class(&run), expected, "{others} bytes a second from others");
+    }
+}
+
+/// Datagrams prove nothing by themselves: only where one has been answered do the others arrive.
+#[test]
+fn what_bedrock_is_asked_keeps_nobody_alive_where_it_is_known_to_arrive() {
+    let geyser = bedrock(A, "0.0.0.0:19132");
+    for (first, expected) in [(Some(0), ConnectionClass::Ghost), (None, ConnectionClass::Player)] {
+        let mut run = Run::new(rule_settings());
+        let (from, mut asked) = (run.now, 0);
+        while run.now.since(from) < 50 * MINUTE {
+            let mut facts = contained(Some(5000 + asked));
+            facts.networks[1].sockets.as_mut().unwrap().bedrock = listens(&["0.0.0.0:19132"]).listening;
+            run.see(&facts);
+            if run.now.0.as_secs().is_multiple_of(60) {
+                asked += 300;
+                let answer = first.filter(|_| asked == 300);
+                run.rule.learn(Asked { arrived: 300, ..run.asked(geyser, answer) });
+            }
+        }
+        assert_eq!(class(&run), expected, "{first:?}");
     }
 }
 

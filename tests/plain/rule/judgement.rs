@@ -5,10 +5,10 @@ use std::time::Duration;
 
 use mc_idle_rule::facts::{ConnectionRow, FarEnd, Proxy, Publication, Publisher, Sockets};
 use mc_idle_rule::observation::Unknown;
-use mc_idle_rule::{Edition, Facts, NetworkId, Question, RuleSettings, State, View};
+use mc_idle_rule::{Edition, Facts, NetworkId, Question, Rule, RuleSettings, State, View};
 
 use crate::rule::machine::{A, B, connection, docker_proxy, java, listens, machine, network, publisher, root_listens};
-use crate::rule::run::{INTERVAL, Run, address, empty, listening, rule_settings};
+use crate::rule::run::{INTERVAL, Run, address, empty, listening, rule_settings, unknown};
 
 const MINUTE: Duration = Duration::from_mins(1);
 const PUBLISHED: &str = "0.0.0.0:25565";
@@ -116,6 +116,14 @@ fn a_port_that_leads_to_one_server_over_ipv4_and_to_another_over_ipv6_is_followe
     facts.publishers =
         vec![docker_proxy(PUBLISHED, "172.17.0.2:25565"), docker_proxy("[::]:25565", "172.17.0.3:25577")];
     counted(&facts, 1);
+    // A proxy that names the address of IPv6 alone has not made a row of IPv4, and does not speak for the server there.
+    let mut of_a_server = facts.clone();
+    of_a_server.publishers.remove(0);
+    of_a_server.networks[0].sockets.as_mut().unwrap().listening.remove(1);
+    of_a_server.networks[2].sockets.as_mut().unwrap().connections.clear();
+    let mut run = Run::new(rule_settings());
+    run.see(&of_a_server);
+    assert_eq!(run.rule.watched_ports(), [25565].into());
     // One of Docker's earlier versions names the address of IPv4 where it listens for both.
     facts.publishers[1] = docker_proxy(PUBLISHED, "172.17.0.3:25577");
     facts.publishers.remove(0);
@@ -178,6 +186,8 @@ fn where_a_publication_has_led_is_watched_for_as_long_as_the_container_lives() {
     assert_eq!(run.rule.watched_ports(), [25565, 25577].into());
     assert_eq!(run.see(&without_docker(0)), None);
     assert_eq!(run.state(), State::Idle);
+    // A look that shows nothing at all does not show that the container has gone.
+    assert_eq!(run.see(&unknown()), None);
     assert_eq!(run.see_for(10 * MINUTE, &without_docker(2)), None);
     assert_eq!(run.rule.view(run.now).counts.map(|counts| counts.players), Some(2));
     // The container ends.
@@ -192,7 +202,10 @@ fn a_publication_is_followed_from_the_ports_of_the_settings_in_force() {
     // One more port takes nothing from those who came by the other, though Docker's daemon may be down.
     run.rule.set_settings(RuleSettings { ports: [25565, 25566].into(), ..rule_settings() });
     assert_eq!(run.rule.watched_ports(), [25565, 25566, 25577].into());
-    run.rule.set_settings(RuleSettings { ports: [25566].into(), ..rule_settings() });
+    // One that is gone does, by a reload as by a restart.
+    let other = RuleSettings { ports: [25566].into(), ..rule_settings() };
+    assert_eq!(Rule::remembering(other.clone(), run.rule.memory(), run.now).watched_ports(), [25566].into());
+    run.rule.set_settings(other);
     assert_eq!(run.rule.watched_ports(), [25566].into());
     // The host does not end, and what a docker-proxy says of it is not kept.
     let mut run = Run::new(rule_settings());
