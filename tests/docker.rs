@@ -11,7 +11,7 @@
 mod machine;
 
 use std::thread::sleep;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use machine::container::{Machine, states};
 use machine::engines::{HOST, OUTSIDE, SHORT, machine};
@@ -99,7 +99,7 @@ fn a_container_without_its_server_is_stopped_whatever_others_are_connected_to() 
     });
     machine.check().says("FAILED  listener", &["nothing listens on port 25565"]);
     machine.ok("systemctl start mc-idle");
-    machine.until_state("no-server");
+    machine.until_it_was("no-server");
     machine.is_stopped(&aws);
 }
 
@@ -115,7 +115,7 @@ fn an_empty_server_on_the_host_beside_containers_is_stopped() {
     machine.until("the server listens", || machine.ok("ss -Hltn sport = :25565").contains("0.0.0.0:25565"));
     machine.check().says("ok      listener", &["0.0.0.0:25565 on the host", "nobody is connected"]);
     machine.ok("systemctl start mc-idle");
-    assert_eq!(machine.until_state("idle").players, "0");
+    assert_eq!(machine.until_it_was("idle").players, "0");
     machine.is_stopped(&aws);
 }
 
@@ -282,11 +282,14 @@ fn networks_without_a_server_are_not_read_in_each_sample() {
     machine.ok(": >/run/trace");
     let pid = machine.main_pid();
     machine.background("beside-trace", &format!("exec strace -f -e trace=openat -o /run/trace -p {pid}"));
+    let began = Instant::now();
     machine.until("enough samples", || machine.reads().len() >= 22);
     // The first may have been cut.
     let reads = machine.reads().split_off(1);
     let thorough = reads.iter().filter(|tables| **tables > 2).count();
+    // All are read every half a minute, and a slow machine takes longer than that.
+    let most = 1 + usize::try_from(began.elapsed().as_secs() / 30).expect("not so long");
     say(&format!("{} samples, of which {thorough} read every network", reads.len()));
     // The host's and the server's; now and then all.
-    assert!(reads.iter().all(|tables| [2, 5].contains(tables)) && thorough <= 1, "{reads:?}");
+    assert!(reads.iter().all(|tables| [2, 5].contains(tables)) && thorough <= most, "{reads:?}");
 }

@@ -140,16 +140,10 @@ impl Machine {
     fn in_use(&self) -> u64 {
         self.ok(&format!("sed -i 's/^#idle_minutes.*/{EDITED}/' /etc/mc-idle/config.toml"));
         self.config(QUICK);
-        self.background("server", "busybox nc -ll -p 25565 -e /bin/sleep 1000");
+        self.server();
         self.ok("systemctl reload-or-restart mc-idle");
-        self.until("the clock shows six seconds", || self.clock() >= 6);
-        self.clock()
-    }
-
-    /// The seconds that the clock of the agent shows.
-    fn clock(&self) -> u64 {
-        let kept = self.said("grep -o '\"elapsed_ms\":[0-9]*' /run/mc-idle/state.json | cut -d : -f 2");
-        kept.parse::<u64>().map_or(0, |elapsed| elapsed / 1000)
+        self.until("the clock shows six seconds", || self.idle_clock() >= 6);
+        self.idle_clock()
     }
 
     /// Does the upgrade `line`, and asserts on what an operator expects of one.

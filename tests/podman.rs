@@ -44,7 +44,7 @@ fn an_empty_server_on_the_host_beside_containers_is_stopped_if_it_answers() {
 
     machine.config(SHORT);
     machine.ok("systemctl reload mc-idle");
-    assert_eq!(machine.until_state("idle").players, "0");
+    assert_eq!(machine.until_it_was("idle").players, "0");
     machine.is_stopped(&aws);
 }
 

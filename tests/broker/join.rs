@@ -1,5 +1,7 @@
 //! Friends who join.
 
+use std::time::Instant;
+
 use crate::broker::{Broker, GameServer, PEERS, peers};
 use crate::skip_unless;
 use crate::stand_ins::{Launcher, SessionServer, status};
@@ -49,6 +51,7 @@ fn the_list_shows_what_is_and_the_servers_own_answer_once_it_is_up() {
     assert!(!game.process.output().iter().any(|line| line == "pinged"), "a stop is near, and a ping would put it off");
     up["players"] = 2.into();
     launcher.set(up);
+    let since = Instant::now();
     wait_until("its own words", || {
         let status = Client::connect(broker.port, 774).status();
         (text(&status) == "the server itself").then_some(())
@@ -56,6 +59,8 @@ fn the_list_shows_what_is_and_the_servers_own_answer_once_it_is_up() {
     for _ in 0..20 {
         Client::connect(broker.port, 774).status();
     }
-    assert_eq!(game.process.output().iter().filter(|line| *line == "pinged").count(), 1, "at most every 30 s");
+    let pings = game.process.output().iter().filter(|line| *line == "pinged").count();
+    let most = 1 + usize::try_from(since.elapsed().as_secs() / 30).unwrap();
+    assert!((1..=most).contains(&pings), "at most every 30 s: {pings} in {:?}", since.elapsed());
     assert!(launcher.starts().is_empty());
 }

@@ -139,10 +139,7 @@ impl Client {
             let packet = self.packet().unwrap();
             let mut fields = Fields(&packet);
             match fields.varint().unwrap() {
-                0 => {
-                    let text: serde_json::Value = serde_json::from_str(fields.text(1000).unwrap()).unwrap();
-                    return text["text"].as_str().unwrap().to_owned();
-                }
+                0 => return text_in(fields.text(1000).unwrap()),
                 // A plugin request, which a client answers that it does not know.
                 4 => {
                     let number = fields.varint().unwrap();
@@ -151,6 +148,18 @@ impl Client {
                 other => panic!("packet {other}: {packet:?}"),
             }
         }
+    }
+
+    /// The text of a disconnect in the login; `None`: he is handed over.
+    pub(crate) fn told_unless_handed_over(&mut self) -> Option<String> {
+        let packet = self.packet().unwrap();
+        let mut fields = Fields(&packet);
+        if fields.varint() == Ok(0) {
+            return Some(text_in(fields.text(1000).unwrap()));
+        }
+        self.send(&Packet::new(3).framed());
+        self.transferred();
+        None
     }
 
     /// Waits for the Transfer; where to.
@@ -192,6 +201,12 @@ impl Client {
         assert_eq!(self.packet(), Some([&[1][..], &42_u64.to_be_bytes()].concat()));
         status
     }
+}
+
+/// What a player reads of a text that is JSON.
+fn text_in(json: &str) -> String {
+    let text: serde_json::Value = serde_json::from_str(json).unwrap();
+    text["text"].as_str().unwrap().to_owned()
 }
 
 /// A player of this protocol who has an account, and is held.

@@ -82,13 +82,6 @@ fn kill(agent: &mut Agent) {
     assert_eq!(agent.process.wait().signal(), Some(Signal::KILL.as_raw()));
 }
 
-/// Returns once it has really stopped.
-fn freeze(agent: &Agent) {
-    agent.process.signal(Signal::STOP);
-    let stat = format!("/proc/{}/stat", agent.process.pid());
-    wait_until("the agent stands still", || fs::read_to_string(&stat).unwrap().contains(") T ").then_some(()));
-}
-
 /// How often it has said `text`.
 fn times(agent: &Agent, text: &str) -> usize {
     agent.process.output().iter().filter(|line| line.contains(text)).count()
@@ -158,7 +151,7 @@ fn an_agent_without_memory_ends_and_the_next_one_goes_on() {
 fn stopped_once() {
     let agent = dry_agent(&settings(Silent::start().port, 4.0, &[]));
     agent.notices.wait_for_countdown(3);
-    freeze(&agent);
+    agent.process.freeze();
     // What it has said before is heard.
     sleep(Duration::from_millis(200));
     let told = agent.notices.countdown();
@@ -172,11 +165,11 @@ fn stopped_once() {
 
 /// Is stopped most of the time, for longer than its window in all.
 fn seldom_run() {
-    let agent = dry_agent(&settings(Silent::start().port, 5.0, &["sample_seconds = 0.2"]));
-    agent.notices.wait_for_countdown(5);
+    let agent = dry_agent(&settings(Silent::start().port, 8.0, &["sample_seconds = 0.2"]));
+    agent.notices.wait_for_countdown(8);
     // Each pause counts as one interval.
-    for _ in 0..8 {
-        freeze(&agent);
+    for _ in 0..12 {
+        agent.process.freeze();
         sleep(Duration::from_millis(700));
         agent.process.signal(Signal::CONT);
         sleep(Duration::from_millis(30));
@@ -515,7 +508,7 @@ fn an_answer_that_is_none_is_no_stop_and_a_wrong_clock_is_named() {
     emulated_aws.faults(&faults.collect());
     let agents: Vec<Agent> = rules
         .iter()
-        .map(|_| agent_in(&emulated_aws, &settings(Silent::start().port, 2.0, &["heartbeat.parameter = \"\""])))
+        .map(|_| agent_in(&emulated_aws, &settings(Silent::start().port, 8.0, &["heartbeat.parameter = \"\""])))
         .collect();
     let failed: BTreeSet<String> = agents
         .iter()
@@ -893,7 +886,7 @@ fn a_jump_of_the_wall_clock_by_years_stops_nothing_early_or_late() {
             let emulated_aws = &emulated_aws;
             scope.spawn(move || {
                 let (clock, parameter) = (WallClock::shifted("+0d"), format!("/jump/{}", jump.trim_start_matches('+')));
-                let (began, window) = (Instant::now(), Duration::from_secs(9));
+                let (began, window) = (Instant::now(), Duration::from_secs(20));
                 let own_parameter = format!("heartbeat.parameter = \"{parameter}\"");
                 let text = settings(Silent::start().port, window.as_secs_f64(), &[&own_parameter]);
                 let agent = Agent::start(&text, |command| {
@@ -908,7 +901,7 @@ fn a_jump_of_the_wall_clock_by_years_stops_nothing_early_or_late() {
                 wait_until("it counts on", || agent.notices.countdown().get(told).copied());
                 agent.process.wait_for(AGREED);
                 assert!(began.elapsed() >= window, "{jump}: stopped after {:?}", began.elapsed());
-                assert!(agent.notices.countdown().iter().all(|left| *left <= 9), "{:?}", agent.notices.countdown());
+                assert!(agent.notices.countdown().iter().all(|left| *left <= 20), "{:?}", agent.notices.countdown());
                 let after = years(&emulated_aws.parameter(&parameter));
                 assert!((least..=most).contains(&after), "the clock has not jumped by {jump}, but by {after} years");
             });

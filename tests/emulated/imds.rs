@@ -114,9 +114,11 @@ fn assert_lives_with(address: &str, trouble: &str, heal: impl FnOnce()) {
     });
     agent.notices.wait_for("READY=1");
     let line = agent.process.wait_for("warning: Instance id or region not known yet, retrying: ");
-    assert!(line.contains(trouble) && line.len() < 400, "{line}");
-    let status = agent.notices.wait_for_status("Cannot stop this instance yet: instance metadata is unavailable: ");
-    assert!(status.contains("No players") && status.contains(trouble), "{status}");
+    assert!(line.len() < 400, "{line}");
+    // On a busy machine the first answer may be late, which is another trouble.
+    let status = agent.notices.wait_for_status(trouble);
+    let said = "Cannot stop this instance yet: instance metadata is unavailable: ";
+    assert!(status.contains("No players") && status.contains(said), "{status}");
     let before = *agent.notices.countdown().last().unwrap();
     agent.notices.wait_for_countdown(before - 2);
     agent.notices.assert_alive_for(Duration::from_secs(1));
@@ -256,7 +258,7 @@ fn a_page_of_html_for_everything() {
 
 #[test]
 fn an_endless_id() {
-    let body: &str = Box::leak("i-0".repeat(3_000_000).into_boxed_str());
+    let body: &str = Box::leak("i-0".repeat(300_000).into_boxed_str());
     assert_lives_with_fake(&claims(body), "which is not a valid instance id");
 }
 

@@ -39,7 +39,7 @@ fuzz_one() {
     mkdir -p "$work/corpus/$target"
     # What is new goes into the first corpus; the second one is only read.
     cargo +nightly fuzz run "${options[@]}" "$target" "$work/corpus/$target" "tests/fuzz/corpus/$target" -- \
-        -dict="tests/fuzz/dictionaries/$target" -max_total_time="$seconds" -timeout=10 -rss_limit_mb=512 \
+        -dict="tests/fuzz/dictionaries/$target" -max_total_time="$seconds" -timeout=60 -rss_limit_mb=512 \
         -print_final_stats=1 >"$log" 2>&1 </dev/null
 }
 

@@ -22,6 +22,7 @@ const server = protocol.createServer({
   version: false,
   motd: args.motd,
   hideErrors: true,
+  kickTimeout: 300000, // all versions at once keep it busy
   beforePing: response => { peer.say('pinged'); return response },
   ...(behindProxy || args.port === '0' ? { Server: withoutListening() } : {})
 })

@@ -16,7 +16,7 @@ use serde_json::Value;
 use super::{AGENT, built, checkout, ready};
 
 /// How long to wait for something that should happen. Generous: it measures nothing.
-pub(crate) const PATIENCE: Duration = Duration::from_mins(1);
+pub(crate) const PATIENCE: Duration = Duration::from_mins(3);
 
 /// Quick samples, so that no test waits long.
 pub(crate) const QUICK: &str = "sample_seconds = 0.2\n[minecraft]\nmin_connection_seconds = 1\n";
@@ -213,6 +213,18 @@ impl Machine {
         ));
     }
 
+    /// A server that takes every connection and says nothing, in this folder. It listens when this returns.
+    pub(crate) fn server_in(&self, folder: &str) {
+        self.background("server", &format!("cd {folder} && exec busybox nc -ll -p 25565 -e /bin/sleep 1000"));
+        // 25565, in the state LISTEN (proc(5), `/proc/net/tcp`).
+        let listens = "grep -q ':63DD [0-9A-F]*:0000 0A ' /proc/net/tcp /proc/net/tcp6";
+        self.until("the server listens", || self.run(listens).status.success());
+    }
+
+    pub(crate) fn server(&self) {
+        self.server_in("/");
+    }
+
     pub(crate) fn property(&self, name: &str) -> String {
         self.ok(&format!("systemctl show -P {name} mc-idle"))
     }
@@ -221,6 +233,12 @@ impl Machine {
         let pid = self.property("MainPID");
         assert_ne!(pid, "0", "mc-idle does not run\n{}", self.story());
         pid
+    }
+
+    /// The seconds that the idle clock of the agent shows, which is not the clock from before a server was there.
+    pub(crate) fn idle_clock(&self) -> u64 {
+        let kept = "grep -o '\"clock\":\"idle\",\"elapsed_ms\":[0-9]*' /run/mc-idle/state.json | cut -d : -f 3";
+        text(&self.run(kept).stdout).trim().parse::<u64>().map_or(0, |elapsed| elapsed / 1000)
     }
 
     /// Waits until `done` says so.
@@ -251,6 +269,13 @@ impl Machine {
             self.states().last().is_some_and(|line| line.state == state)
         });
         self.states().pop().expect("a line")
+    }
+
+    /// The same for a state that may be over before it is looked for.
+    pub(crate) fn until_it_was(&self, state: &str) -> Line {
+        let first = || self.states().into_iter().find(|line| line.state == state);
+        self.until(&format!("the journal has said {state}"), || first().is_some());
+        first().expect("a line")
     }
 
     /// What to read when a test fails.

@@ -77,7 +77,7 @@ systemd-nspawn --quiet --directory="$work/root" --boot --register=no --keep-unit
 nspawn=$!
 
 init=
-for _ in $(seq 300); do
+for _ in $(seq 1200); do
     kill -0 "$nspawn" 2>/dev/null || break
     init=$(find_init "$nspawn" | head -n 1)
     if [ -n "$init" ]; then

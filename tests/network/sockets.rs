@@ -28,7 +28,6 @@ use mc_idle_rule::{Efs, Facts, Moment, NetworkId, Rule, RuleSettings, Socket};
 use proptest::prelude::*;
 use proptest::test_runner::TestRunner;
 use rustix::net::{AddressFamily, SocketType};
-use rustix::process::Signal;
 
 use crate::apart;
 use crate::support::agent::{Agent, settings};
@@ -501,13 +500,7 @@ fn a_frozen_server_has_no_players_and_does_not_hold_off_the_stop_for_ever() {
     loopback();
     let mut server = Peer::here();
     let address = server.listen("[::]:0");
-    server.process.signal(Signal::STOP);
-    // The signal is on its way to each thread; the one that still runs would accept.
-    let threads = format!("/proc/{}/task", server.process.pid());
-    let stands = |thread: std::io::Result<std::fs::DirEntry>| {
-        std::fs::read_to_string(thread.unwrap().path().join("stat")).is_ok_and(|stat| stat.contains(") T "))
-    };
-    wait_until("the server stands still", || std::fs::read_dir(&threads).unwrap().all(stands).then_some(()));
+    server.process.freeze();
     let _clients: Vec<TcpStream> =
         (0..10).map(|number| TcpStream::connect(([V4, V6][number % 2], address.port())).unwrap()).collect();
     let agent = agent(address.port(), 1.0, &["minecraft.min_connection_seconds = 1"]);
@@ -531,7 +524,7 @@ fn silent_holders_do_not_reset_the_idle_clock() {
     let address = server.listen("[::]:0");
     let to = SocketAddr::new(V4, address.port());
     // Each hold is longer than a few samples and shorter than a player's age; the window is longer than the gaps.
-    let agent = agent(address.port(), 6.0, &["minecraft.min_connection_seconds = 4"]);
+    let agent = agent(address.port(), 10.0, &["minecraft.min_connection_seconds = 8"]);
     agent.process.wait_for("No players on");
     let holds = (1..)
         .take_while(|_| {

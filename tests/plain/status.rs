@@ -56,7 +56,7 @@ fn until_screen(agent: &Agent, said: &str) -> String {
 #[test]
 fn everybody_who_is_connected_is_shown_with_what_counts_and_why() {
     let server = Silent::start();
-    let further = ["minecraft.min_connection_seconds = 3", "minecraft.ignore_peers = [\"127.0.0.3\"]"];
+    let further = ["minecraft.min_connection_seconds = 10", "minecraft.ignore_peers = [\"127.0.0.3\"]"];
     let agent = agent(&server, 600.0, &further);
     let player = TcpStream::connect(("127.0.0.1", server.port)).unwrap();
     let ignored = {
@@ -114,10 +114,11 @@ fn the_json_is_what_its_schema_says_in_every_state() {
 #[test]
 fn a_hold_delays_the_stop_and_ends_by_itself() {
     let server = Silent::start();
-    let agent = agent(&server, 2.0, &[]);
+    let agent = agent(&server, 4.0, &[]);
+    agent.notices.wait_for("READY=1");
     // Placed before the window is over.
-    let held = beside(&agent, &["hold", "0.1m", "--reason", "nightly backup"]);
-    assert!(held.status.success() && text(&held.stdout).starts_with("held for 6 s ("), "{held:?}");
+    let held = beside(&agent, &["hold", "0.25m", "--reason", "nightly backup"]);
+    assert!(held.status.success() && text(&held.stdout).starts_with("held for 15 s ("), "{held:?}");
     until_screen(&agent, "but the stop waits for a hold to end.");
     assert!(!agent.process.output().join("\n").contains(STOPPED));
     let shown = screen(&agent);
@@ -132,7 +133,8 @@ fn a_hold_delays_the_stop_and_ends_by_itself() {
 #[test]
 fn a_hold_is_ended_by_release() {
     let server = Silent::start();
-    let agent = agent(&server, 2.0, &[]);
+    let agent = agent(&server, 4.0, &[]);
+    agent.notices.wait_for("READY=1");
     beside(&agent, &["hold", "7d", "--reason", "tournament"]);
     until_screen(&agent, "but the stop waits for a hold to end.");
     assert_eq!(text(&beside(&agent, &["release"]).stdout), "released\n");
@@ -190,6 +192,7 @@ fn a_hold_file_that_becomes_none_is_told_once_and_holds_nothing() {
 fn a_hold_stays_in_force_when_its_file_becomes_none() {
     let server = Silent::start();
     let agent = agent(&server, 600.0, &[]);
+    agent.notices.wait_for("READY=1");
     beside(&agent, &["hold", "1h", "--reason", "nightly backup"]);
     agent.process.wait_for(": nightly backup.");
     std::fs::write(agent.config.path().with_file_name("hold.json"), "{").unwrap();
@@ -316,7 +319,7 @@ fn nine_thousand_connections_are_shown() {
     let agent = agent(&server, 600.0, &[]);
     let _caller = TcpStream::connect(("127.0.0.1", server.port)).unwrap();
     until_screen(&agent, "too young; counts as a player in");
-    agent.process.signal(Signal::STOP);
+    agent.process.freeze();
     change(&agent, |picture| {
         let connection = picture["connections"][0].clone();
         picture["connections"] = (0..9000)
@@ -339,7 +342,7 @@ fn a_picture_of_somebody_else_is_refused() {
     let server = Silent::start();
     let agent = agent(&server, 600.0, &[]);
     until_screen(&agent, "No players on");
-    agent.process.signal(Signal::STOP);
+    agent.process.freeze();
     let path = agent.config.path().with_file_name("status.json");
     std::os::unix::fs::chown(&path, Some(4242), None).unwrap();
     for arguments in [&["status"][..], &["status", "--json"]] {
@@ -366,7 +369,7 @@ fn what_a_screen_counts_has_gone_on_since_the_agent_wrote_it() {
     let server = Silent::start();
     let agent = agent(&server, 600.0, &["minecraft.min_connection_seconds = 2"]);
     until_screen(&agent, "No players on");
-    agent.process.signal(Signal::STOP);
+    agent.process.freeze();
     let before = json(&agent)["idle_seconds"].as_u64().unwrap();
     age(&agent, 30);
     let shown = screen(&agent);
@@ -377,7 +380,7 @@ fn what_a_screen_counts_has_gone_on_since_the_agent_wrote_it() {
     agent.process.signal(Signal::CONT);
     let _player = TcpStream::connect(("127.0.0.1", server.port)).unwrap();
     until_screen(&agent, "1 player is on port");
-    agent.process.signal(Signal::STOP);
+    agent.process.freeze();
     age(&agent, 30);
     let shown = screen(&agent);
     let counted = |seconds| shown.contains(&format!(" {seconds} s  a player"));
@@ -395,7 +398,7 @@ fn no_agent_and_one_that_does_not_answer_are_said_and_exit_with_1() {
     let agent = agent(&server, 600.0, &[]);
     until_screen(&agent, "No players on");
     assert_eq!(beside(&agent, &["status"]).status.code(), Some(0));
-    agent.process.signal(Signal::STOP);
+    agent.process.freeze();
     age(&agent, 40);
     assert_eq!(beside(&agent, &["status"]).status.code(), Some(0), "it writes every 15 s");
     age(&agent, 10);

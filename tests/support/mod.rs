@@ -30,8 +30,9 @@ use std::time::{Duration, Instant};
 
 use tempfile::TempDir;
 
-/// How long anything may take that should happen at once; no test asserts on how fast it does.
-pub const SOON: Duration = Duration::from_secs(90);
+/// How long anything may take that should happen soon; no test asserts on how fast it does. It is longer than the two minutes that
+/// a stop waits for somebody whose join has failed.
+pub const SOON: Duration = Duration::from_secs(240);
 
 /// Whether the test runs as root.
 pub fn root() -> bool {
@@ -117,6 +118,16 @@ impl Process {
             assert!(!left.is_zero(), "no line with {text:?} came; there was:\n{}", all.join("\n"));
             all = self.lines.more.wait_timeout(all, left).unwrap_or_else(PoisonError::into_inner).0;
         }
+    }
+
+    /// Stops it, and returns once each of its threads stands still: the signal is on its way to them for a moment.
+    pub fn freeze(&self) {
+        self.signal(rustix::process::Signal::STOP);
+        let threads = format!("/proc/{}/task", self.pid());
+        let stands = |thread: std::io::Result<std::fs::DirEntry>| {
+            std::fs::read_to_string(thread.unwrap().path().join("stat")).is_ok_and(|stat| stat.contains(") T "))
+        };
+        wait_until("it stands still", || std::fs::read_dir(&threads).unwrap().all(stands).then_some(()));
     }
 
     /// Waits until it ends by itself.

@@ -40,7 +40,7 @@ fn world() -> Option<World> {
     );
     world.machine.config("[efs]\nmount_point = \"\"");
     world.machine.write("/srv/minecraft/server.properties", "server-port=25565");
-    world.machine.background("server", "cd /srv/minecraft && exec busybox nc -ll -p 25565 -e /bin/sleep 1000");
+    world.machine.server_in("/srv/minecraft");
     Some(world)
 }
 

@@ -28,7 +28,7 @@ fn machine() -> Option<Machine> {
 /// A window of six seconds beside a server that nobody plays on, and nothing on EFS.
 fn short_window(machine: &Machine, further: &str) {
     machine.config(&format!("idle_minutes = 0.1\nefs.mount_point = \"\"\n{further}\n{QUICK}"));
-    machine.background("server", "busybox nc -ll -p 25565 -e /bin/sleep 1000");
+    machine.server();
 }
 
 impl Machine {
@@ -212,8 +212,8 @@ fn a_hold_ends_by_itself() {
     short_window(&machine, "");
     let aws = machine.aws();
     machine.ok("systemctl start mc-idle");
-    let said = machine.ok("mc-idle hold 0.3m --reason \"world download\"");
-    assert!(said.starts_with("held for 18 s ("), "{said}");
+    let said = machine.ok("mc-idle hold 0.6m --reason \"world download\"");
+    assert!(said.starts_with("held for 36 s ("), "{said}");
     machine.until_told(WAITS);
     let status: Value = serde_json::from_str(&machine.ok("mc-idle status --json")).expect("JSON");
     let until = machine.seconds(status["holds"][0]["until"].as_str().expect("a time"));
@@ -227,7 +227,7 @@ fn a_parameter_holds_until_its_time() {
     let Some(machine) = machine() else { return };
     short_window(&machine, "hold.parameter = \"/servers/hold\"");
     let aws = machine.aws();
-    let until = machine.ok("date -u -d \"+20 seconds\" +%Y-%m-%dT%H:%M:%SZ");
+    let until = machine.ok("date -u -d \"+40 seconds\" +%Y-%m-%dT%H:%M:%SZ");
     aws.set_parameter("/servers/hold", &json!(format!("{until} new plugins")));
     machine.ok("systemctl start mc-idle");
     machine.until_told("Held by SSM parameter until");
@@ -244,13 +244,13 @@ fn everybody_may_see_the_status_and_the_group_may_hold() {
     let aws = machine.aws();
     machine.ok("systemctl start mc-idle");
     let nobody = "systemd-run --quiet --wait --pipe --property=User=nobody";
+    let member = format!("{nobody} --property=SupplementaryGroups=mc-idle");
+    machine.ok(&format!("{member} mc-idle hold 1h --reason tournament"));
     let screen = machine.ok(&format!("{nobody} mc-idle status"));
     assert!(screen.contains("port 25565"), "{screen}");
     let refused = machine.run(&format!("{nobody} mc-idle hold 1h --reason tournament"));
     assert_eq!(refused.status.code(), Some(1));
     assert!(text(&refused.stderr).contains("as root or as a member of the group mc-idle"), "{}", text(&refused.stderr));
-    let member = format!("{nobody} --property=SupplementaryGroups=mc-idle");
-    machine.ok(&format!("{member} mc-idle hold 1h --reason tournament"));
     machine.until_told(WAITS);
     // Not with a restart, but by the same member.
     machine.ok("systemctl restart mc-idle");

@@ -76,7 +76,7 @@ fn a_reload_says_what_has_changed() {
 fn the_clock_of_an_empty_server_goes_on() {
     let Some(machine) = machine() else { return };
     machine.config(QUICK);
-    machine.background("server", "busybox nc -ll -p 25565 -e /bin/sleep 1000");
+    machine.server();
     machine.ok("systemctl start mc-idle");
     machine.until_state("idle");
     let pid = machine.main_pid();
@@ -100,7 +100,7 @@ fn a_player_stays_a_player() {
     const AGE: &str = "/connections/0/age_seconds";
     let Some(machine) = machine() else { return };
     machine.config(QUICK);
-    machine.background("server", "busybox nc -ll -p 25565 -e /bin/sleep 1000");
+    machine.server();
     machine.background("player", "sleep 1000 | busybox nc 127.0.0.1 25565");
     machine.ok("systemctl start mc-idle");
     machine.until_state("occupied");

@@ -44,10 +44,6 @@ done
 "#;
 
 impl Machine {
-    fn server(&self) {
-        self.background("server", "busybox nc -ll -p 25565 -e /bin/sleep 1000");
-    }
-
     fn player(&self) {
         self.background("player", "sleep 1000 | busybox nc 127.0.0.1 25565");
     }
@@ -138,9 +134,9 @@ fn the_watchdog_replaces_an_agent_that_hangs() {
     let Some(machine) = machine() else { return };
     machine.config(QUICK);
     // A stopped process does not die of the watchdog's SIGABRT, so systemd must go on to SIGKILL.
-    machine.drop_in("[Service]\nWatchdogSec=2\nTimeoutAbortSec=1\nRestartSec=100ms");
+    machine.drop_in("[Service]\nWatchdogSec=6\nTimeoutAbortSec=1\nRestartSec=100ms");
     machine.ok("systemctl start mc-idle");
-    sleep(Duration::from_secs(5));
+    sleep(Duration::from_secs(9));
     let pid = machine.main_pid();
     assert_eq!(machine.property("NRestarts"), "0", "a healthy agent was restarted\n{}", machine.story());
     machine.ok(&format!("kill -STOP {pid}"));
@@ -208,7 +204,8 @@ fn stops_in_time(machine: &Machine) {
         value.parse().unwrap_or_else(|_| panic!("{name} is {value:?}"))
     };
     let took = micros("InactiveEnterTimestampMonotonic") - micros("ActiveExitTimestampMonotonic");
-    assert!(took <= 2_000_000, "the stop took {took} µs\n{}", machine.story());
+    // Less than any call to AWS may take.
+    assert!(took <= 4_000_000, "the stop took {took} µs\n{}", machine.story());
     assert_eq!(machine.property("Result"), "success", "{}", machine.story());
     assert_eq!(machine.property("ExecMainCode"), "1", "not an exit");
     assert_eq!(machine.property("ExecMainStatus"), "0");
@@ -352,7 +349,7 @@ fn lives_on(machine: &Machine, pid: &str) {
 fn runs_on_without_journald() {
     let Some(machine) = machine() else { return };
     machine.config(QUICK);
-    machine.drop_in("[Service]\nWatchdogSec=2");
+    machine.drop_in("[Service]\nWatchdogSec=10");
     machine.ok("systemctl start mc-idle");
     machine.until_state("no-server");
     let pid = machine.main_pid();
@@ -364,7 +361,7 @@ fn runs_on_without_journald() {
 fn runs_on_while_journald_hangs_with_a_full_queue() {
     let Some(machine) = machine() else { return };
     machine.config(QUICK);
-    machine.drop_in("[Service]\nWatchdogSec=2");
+    machine.drop_in("[Service]\nWatchdogSec=10");
     machine.ok("systemctl start mc-idle");
     machine.until_state("no-server");
     let pid = machine.main_pid();
@@ -407,8 +404,7 @@ fn part_of_a_window(machine: &Machine) -> u64 {
     machine.server();
     machine.ok("systemctl start mc-idle");
     machine.until_state("idle");
-    let kept = || machine.ok("grep -o '\"elapsed_ms\":[0-9]*' /run/mc-idle/state.json | cut -d : -f 2");
-    machine.until("the clock shows six seconds", || kept().parse::<u64>().is_ok_and(|elapsed| elapsed >= 6000));
+    machine.until("the clock shows six seconds", || machine.idle_clock() >= 6);
     6
 }
 
