@@ -75,6 +75,7 @@ fn the_status_has_colours_on_a_terminal_and_nowhere_else() {
 fn a_long_reason_and_many_connections_fit_a_terminal() {
     let server = Silent::start();
     let agent = start(&server, 1.0);
+    agent.notices.wait_for("READY=1");
     let reason = "a world of very many blocks is copied ".repeat(10);
     let mut hold = mc_idle();
     hold.args(["hold", "1d", "--reason", &reason]).env("RUNTIME_DIRECTORY", folder(&agent));
