@@ -23,7 +23,7 @@ use tracing::Level;
 use crate::cli::NAME;
 use crate::clock::Clock;
 use crate::config::{self, Settings};
-use crate::desk::{Desk, DeskParts};
+use crate::coordinator::{Coordinator, CoordinatorParts};
 use crate::journal::{Journal, Kind};
 use crate::key_pair::KeyPair;
 use crate::launcher::Launcher;
@@ -80,12 +80,12 @@ async fn serve(settings: Settings, journal: Journal) -> io::Result<()> {
         public_key: key_pair.public().to_vec(),
         mark: format!("{:032x}", random()),
     };
-    let (desk, messages) = mpsc::unbounded_channel();
+    let (coordinator, messages) = mpsc::unbounded_channel();
     let shared = Arc::new(Shared::new(SharedParts {
         common,
         key_pair,
         clock: Clock::start(),
-        desk,
+        coordinator,
         session_server: SessionServer::new(settings.session_server),
         journal: journal.clone(),
         networks: settings.networks,
@@ -94,7 +94,7 @@ async fn serve(settings: Settings, journal: Journal) -> io::Result<()> {
     let at = own.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ");
     let version = env!("CARGO_PKG_VERSION");
     journal.tell(Level::INFO, Kind::Started, None, format!("mc-broker {version} listens at {at}."));
-    let parts = DeskParts {
+    let parts = CoordinatorParts {
         shared: Arc::clone(&shared),
         launcher,
         own: OwnAddresses::new(own),
@@ -105,7 +105,7 @@ async fn serve(settings: Settings, journal: Journal) -> io::Result<()> {
         metrics: Textfile::start(settings.metrics_textfile, journal.clone())?,
     };
     let (end, ended) = oneshot::channel();
-    let desk = tokio::spawn(Desk::new(parts).run(messages, ended));
+    let coordinator = tokio::spawn(Coordinator::new(parts).run(messages, ended));
     let proxies: Arc<[_]> = settings.proxies.into();
     for listener in listeners {
         tokio::spawn(listener::accept(listener, Arc::clone(&proxies), Arc::clone(&shared)));
@@ -114,10 +114,10 @@ async fn serve(settings: Settings, journal: Journal) -> io::Result<()> {
         _ = terminate.recv() => {}
         _ = interrupt.recv() => {}
     }
-    journal.tell(Level::INFO, Kind::Ended, None, "mc-broker was asked to end.");
-    // With the desk go the orders that connections wait for, and they tell their players.
+    journal.tell(Level::INFO, Kind::Ended, None, "mc-broker is exiting on request.");
+    // With the coordinator go the orders that connections wait for, and they tell their players.
     let _ = end.send(());
-    let _ = desk.await;
+    let _ = coordinator.await;
     tokio::time::sleep(LAST_WORDS).await;
     Ok(())
 }

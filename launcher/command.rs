@@ -11,9 +11,9 @@ use mc_service::exit_code;
 use tokio::runtime;
 
 use crate::aws::Aws;
-use crate::doors::lambda::{self, Role};
-use crate::doors::log::log;
-use crate::doors::serve;
+use crate::entry::lambda::{self, Role};
+use crate::entry::log::log;
+use crate::entry::serve;
 use crate::roles::page::PageRole;
 use crate::roles::warden::WardenRole;
 use mc_launcher_core::settings::{Settings, SettingsError};

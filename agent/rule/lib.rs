@@ -17,6 +17,7 @@
 //! * [`rule`]: puts them together: due, last look, stop, retry. [`backoff`]: when a failed stop is retried.
 //! * [`memory`]: what must survive a restart of the agent.
 //! * [`view`]: the current state, for the status, the journal and the heartbeat.
+//! * [`moment`], [`efs`]: the time and the state of EFS, as the rule is given them.
 
 pub mod alarms;
 pub mod answers;

@@ -14,8 +14,8 @@ use tokio::sync::oneshot;
 use tokio::time::{Instant, sleep_until, timeout};
 use tracing::Level;
 
+use crate::coordinator::Message;
 use crate::counters::Counters;
-use crate::desk::Message;
 use crate::journal::Kind;
 use crate::net::relay;
 use crate::net::shared::{OpenConnection, Reply};
@@ -135,7 +135,7 @@ impl Session {
         let actions = match reply {
             Some(Reply::Order(order)) => self.connection.ordered(order, &shared.common, random(), now),
             Some(Reply::Vouched(vouched)) => self.connection.vouched(vouched, &shared.common, random(), now),
-            // The desk has gone: the broker ends.
+            // The coordinator has gone: the broker ends.
             None => self.connection.end(Ending::Closing),
         };
         self.act(actions)
@@ -160,12 +160,12 @@ impl Session {
                 Action::Ask(guest) => {
                     let (sender, receiver) = oneshot::channel();
                     self.reply = Some(receiver);
-                    self.open.tell_desk(Message::Ask(self.open.id, guest, sender));
+                    self.open.tell_coordinator(Message::Ask(self.open.id, guest, sender));
                 }
                 Action::Join(guest, account) => {
                     let (sender, receiver) = oneshot::channel();
                     self.reply = Some(receiver);
-                    self.open.tell_desk(Message::Join(self.open.id, guest, account, sender));
+                    self.open.tell_coordinator(Message::Join(self.open.id, guest, account, sender));
                 }
                 Action::Decrypt { secret, token } => {
                     let (secret, token) =

@@ -14,8 +14,8 @@ use tokio::sync::mpsc;
 use tokio::task::AbortHandle;
 
 use crate::clock::Clock;
+use crate::coordinator::Message;
 use crate::counters::Counters;
-use crate::desk::Message;
 use crate::journal::Journal;
 use crate::key_pair::KeyPair;
 use crate::session_server::SessionServer;
@@ -38,7 +38,7 @@ pub struct Shared {
     pub common: Common,
     pub key_pair: KeyPair,
     pub clock: Clock,
-    pub desk: mpsc::UnboundedSender<Message>,
+    pub coordinator: mpsc::UnboundedSender<Message>,
     pub session_server: SessionServer,
     pub counters: Counters,
     pub journal: Journal,
@@ -58,7 +58,7 @@ pub struct SharedParts {
     pub common: Common,
     pub key_pair: KeyPair,
     pub clock: Clock,
-    pub desk: mpsc::UnboundedSender<Message>,
+    pub coordinator: mpsc::UnboundedSender<Message>,
     pub session_server: SessionServer,
     pub journal: Journal,
     pub networks: Option<Vec<IpNet>>,
@@ -73,13 +73,13 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 impl Shared {
     #[must_use]
     pub fn new(parts: SharedParts) -> Self {
-        let SharedParts { common, key_pair, clock, desk, session_server, journal, networks, relay_proxy_header } =
+        let SharedParts { common, key_pair, clock, coordinator, session_server, journal, networks, relay_proxy_header } =
             parts;
         Shared {
             common,
             key_pair,
             clock,
-            desk,
+            coordinator,
             session_server,
             counters: Counters::default(),
             journal,
@@ -159,7 +159,7 @@ pub struct OpenConnection {
     pub id: Id,
     /// The client's, once it is known and counted.
     address: Option<IpAddr>,
-    /// Whether the desk knows of it.
+    /// Whether the coordinator knows of it.
     asked: bool,
 }
 
@@ -171,11 +171,11 @@ impl OpenConnection {
         may
     }
 
-    /// Tells the desk something.
-    pub fn tell_desk(&mut self, message: Message) {
+    /// Tells the coordinator something.
+    pub fn tell_coordinator(&mut self, message: Message) {
         self.asked = true;
-        // The desk ends with the program; whoever waits for it notices.
-        let _ = self.shared.desk.send(message);
+        // The coordinator ends with the program; whoever waits for it notices.
+        let _ = self.shared.coordinator.send(message);
     }
 }
 
@@ -187,7 +187,7 @@ impl Drop for OpenConnection {
         }
         self.shared.known(self.id);
         if self.asked {
-            self.tell_desk(Message::Leave(self.id));
+            self.tell_coordinator(Message::Leave(self.id));
         }
     }
 }

@@ -13,7 +13,7 @@ use crate::deadline::Deadline;
 use crate::game;
 use mc_launcher_core::server::heartbeat::Received;
 use mc_launcher_core::server::instance::{Instance, InstanceState, living};
-use mc_launcher_core::server::state::{self, Seen, ServerState};
+use mc_launcher_core::server::state::{self, ServerFacts, ServerState};
 use mc_launcher_core::server::status::{Status, Subject};
 use mc_launcher_core::server::usage::Usage;
 use mc_launcher_core::settings::Settings;
@@ -25,7 +25,7 @@ const PING: Duration = Duration::from_millis(1200);
 /// What was seen.
 #[derive(Debug, Clone)]
 pub struct Look {
-    pub seen: Seen,
+    pub seen: ServerFacts,
     /// What was noted, and what EC2 shows now.
     pub usage: Result<Usage, String>,
     /// What was noted.
@@ -55,7 +55,7 @@ pub async fn look(aws: &Aws, settings: &Settings, deadline: Deadline) -> Look {
         }
         usage
     });
-    let mut seen = Seen { instances, heartbeat, answers: None };
+    let mut seen = ServerFacts { instances, heartbeat, answers: None };
     if let Some(instance) = state::to_ask(&seen, at) {
         seen.answers = Some(game::ask(instance, settings.port, deadline.at_most(PING)).await.is_some());
     }
@@ -82,7 +82,7 @@ impl Look {
     #[must_use]
     pub fn blind(why: &str) -> Self {
         let unseen = || Err(why.to_owned());
-        let seen = Seen { instances: unseen(), heartbeat: Err(why.to_owned()), answers: None };
+        let seen = ServerFacts { instances: unseen(), heartbeat: Err(why.to_owned()), answers: None };
         Look {
             seen,
             usage: Err(why.to_owned()),

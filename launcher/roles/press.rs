@@ -14,7 +14,7 @@ use mc_launcher_core::server::state::ServerState;
 use mc_launcher_core::settings::{LaunchTemplate, Mode, Settings};
 use mc_launcher_core::start::ec2_error::StartError;
 use mc_launcher_core::start::generation::{self, Generation, Step, Waiting};
-use mc_launcher_core::start::outcome::{Outcome, Refused};
+use mc_launcher_core::start::outcome::{Outcome, PressRefusal};
 use mc_launcher_core::start::stopped::{self, Decision};
 use mc_launcher_core::start::wish::{self, Player, Wish};
 
@@ -39,7 +39,7 @@ impl Press<'_> {
         let budget = match &look.usage {
             Ok(usage) => budget::allows(&self.settings.budget, usage, look.at),
             Err(why) => {
-                let refused = stopped::Refused::CannotSee(why.clone());
+                let refused = stopped::StartRefusal::CannotSee(why.clone());
                 return Outcome::Refused(refused.into());
             }
         };
@@ -49,7 +49,7 @@ impl Press<'_> {
         {
             return match budget {
                 Ok(()) => self.keep(instance.id, instance.launch_time).await,
-                Err(over) => Outcome::Refused(Refused::OverBudget(over)),
+                Err(over) => Outcome::Refused(PressRefusal::OverBudget(over)),
             };
         }
         match &self.settings.mode {
@@ -69,7 +69,7 @@ impl Press<'_> {
     async fn start_stopped(self, look: &Look, budget: Result<(), OverBudget>) -> Outcome {
         let id = self.parameters().get("instance-id", self.deadline).await;
         let instance_id = id.map(|found| found.map(|parameter| parameter.value.trim().to_owned()));
-        let seen = stopped::Seen { instance_id, instances: look.seen.instances.clone(), budget };
+        let seen = stopped::StartFacts { instance_id, instances: look.seen.instances.clone(), budget };
         match stopped::decide(&seen) {
             Decision::Already(instance) => Outcome::Already(instance),
             Decision::Start(instance) => self.start_instance(instance).await,
@@ -82,7 +82,7 @@ impl Press<'_> {
         match self.ec2().start(&instance.id, self.deadline).await {
             Ok(()) => Outcome::Started(Some(Instance { launch_time: clock::now(), ..instance })),
             Err(StartError::GoingDown) => self.keep(instance.id, instance.launch_time).await,
-            Err(error) => Outcome::Refused(Refused::Ec2(error)),
+            Err(error) => Outcome::Refused(PressRefusal::Ec2(error)),
         }
     }
 
@@ -92,7 +92,7 @@ impl Press<'_> {
             Ok(()) => Outcome::Kept(wish),
             Err(why) => {
                 let why = format!("it is still shutting down, and the start cannot be remembered: {why}");
-                Outcome::Refused(Refused::Other(why))
+                Outcome::Refused(PressRefusal::Other(why))
             }
         }
     }
@@ -103,12 +103,12 @@ impl Press<'_> {
             return Outcome::Already(instance.clone());
         }
         let mut seen =
-            generation::Seen::new(look.seen.instances.clone(), parameters.highest_generation(deadline).await);
+            generation::LaunchFacts::new(look.seen.instances.clone(), parameters.highest_generation(deadline).await);
         for _ in 0..MOST_STEPS {
             let step = generation::next(&seen, clock::now());
             let highest = seen.highest.clone().ok().flatten();
             if let (Step::Create { .. } | Step::Run | Step::Start(_), Err(over)) = (&step, budget) {
-                return Outcome::Refused(Refused::OverBudget(over));
+                return Outcome::Refused(PressRefusal::OverBudget(over));
             }
             match (step, highest) {
                 (Step::Done(instance), _) => return Outcome::Already(instance),
@@ -117,12 +117,12 @@ impl Press<'_> {
                 (Step::Create { number }, _) => {
                     let created = parameters.create_generation(&new_generation(number, template), deadline).await;
                     if let Err(why) = created {
-                        return Outcome::Refused(generation::Refused::CannotSee(why).into());
+                        return Outcome::Refused(generation::LaunchRefusal::CannotSee(why).into());
                     }
                     // Created or not: everything is looked at again.
                     let (instances, highest) =
                         tokio::join!(ec2.instances(deadline), parameters.highest_generation(deadline));
-                    seen = generation::Seen::new(instances, highest);
+                    seen = generation::LaunchFacts::new(instances, highest);
                 }
                 (Step::FindByToken, Some(generation)) => {
                     let token = generation.client_token(&self.settings.server);
@@ -147,17 +147,19 @@ impl Press<'_> {
                     let going = seen.instances.as_ref().ok().and_then(|instances| living(instances).next().cloned());
                     match (going, budget) {
                         (Some(going), Ok(())) => return self.keep(going.id, going.launch_time).await,
-                        (_, Err(over)) => return Outcome::Refused(Refused::OverBudget(over)),
+                        (_, Err(over)) => return Outcome::Refused(PressRefusal::OverBudget(over)),
                         (None, Ok(())) => break,
                     }
                 }
                 (Step::Wait { why: Waiting::NotShownYet, .. }, _) => return Outcome::Started(None),
-                (Step::Wait { why: Waiting::Settling, until }, _) => return Outcome::Refused(Refused::Settling(until)),
+                (Step::Wait { why: Waiting::Settling, until }, _) => {
+                    return Outcome::Refused(PressRefusal::Settling(until));
+                }
                 (Step::Refuse(refused), _) => return Outcome::Refused(refused.into()),
                 (Step::FindByToken | Step::Run | Step::Note(_), None) => break,
             }
         }
-        Outcome::Refused(Refused::Other("too much has changed at once; try again".to_owned()))
+        Outcome::Refused(PressRefusal::Other("too much has changed at once; try again".to_owned()))
     }
 }
 

@@ -52,7 +52,7 @@ def section(result):
     rows = [[f"… `{name}`", f"{size:,}"] for name, size in sorted(result["parts"].items(), key=lambda part: -part[1])]
     return "\n".join([
         "## Size\n",
-        "The stripped program, in bytes: all of its code, AWS SDK and TLS included; it needs the C library only.\n",
+        "The stripped program, in bytes: all of its code, AWS SDK and TLS included; it needs only the libraries of C and GCC (libc, libm, libgcc_s).\n",
         table(["", "bytes"], ["`/usr/bin/mc-idle`", f"**{result['bytes']:,}**"], *rows),
         TRIED,
     ])

@@ -5,7 +5,7 @@ use std::cmp::Reverse;
 use std::collections::BinaryHeap;
 
 use fastrand::Rng;
-use mc_launcher_core::start::generation::{Lookup, RunAnswer, Seen, Step, next};
+use mc_launcher_core::start::generation::{LaunchFacts, Lookup, RunAnswer, Step, next};
 
 use crate::cloud::{Cloud, Template, moment};
 
@@ -52,11 +52,11 @@ enum Answer {
 
 /// What one launcher has seen since the press. An answer that comes after its patience is taken all the same.
 struct Launcher {
-    seen: Seen,
+    seen: LaunchFacts,
 }
 
-fn unseen() -> Seen {
-    Seen::new(Err("not asked".to_owned()), Err("not asked".to_owned()))
+fn unseen() -> LaunchFacts {
+    LaunchFacts::new(Err("not asked".to_owned()), Err("not asked".to_owned()))
 }
 
 struct World {

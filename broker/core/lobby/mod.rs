@@ -26,7 +26,7 @@ pub type Id = u64;
 /// What somebody who waits is to do.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Order {
-    /// To be handed over, to there.
+    /// To be handed over to this address.
     HandOver(SocketAddr),
     /// The server is not up: to log in, and to wait.
     LogIn,

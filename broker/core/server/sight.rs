@@ -39,7 +39,7 @@ struct Pinged {
 /// Whether somebody can be handed over.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Readiness {
-    /// Now, to there.
+    /// Now, to this address.
     Ready(SocketAddr),
     /// The server runs, and has no address of this family.
     NoAddress,

@@ -42,7 +42,7 @@ pub enum Trouble {
 
 /// What was seen.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Seen {
+pub struct ServerFacts {
     /// Every instance with the server's tag.
     pub instances: Result<Vec<Instance>, String>,
     /// The heartbeat; `Ok(None)`: there is none.
@@ -54,7 +54,7 @@ pub struct Seen {
 /// The instance whose game is worth a question before [`state`] is asked: it runs, and its agent has not
 /// said it all.
 #[must_use]
-pub fn to_ask(seen: &Seen, now: Timestamp) -> Option<&Instance> {
+pub fn to_ask(seen: &ServerFacts, now: Timestamp) -> Option<&Instance> {
     let mut living = living(seen.instances.as_ref().ok()?);
     let (Some(only), None) = (living.next(), living.next()) else { return None };
     let heartbeat = seen.heartbeat.as_ref().ok().and_then(Option::as_ref).filter(|received| received.is_of(only));
@@ -64,7 +64,7 @@ pub fn to_ask(seen: &Seen, now: Timestamp) -> Option<&Instance> {
 
 /// How the server is at `now`. An instance may take `grace` from its start until its agent and its server are there.
 #[must_use]
-pub fn state(seen: &Seen, grace: Duration, now: Timestamp) -> ServerState {
+pub fn state(seen: &ServerFacts, grace: Duration, now: Timestamp) -> ServerState {
     let instances = match &seen.instances {
         Ok(instances) => instances,
         Err(why) => return ServerState::Unknown(why.clone()),
@@ -86,7 +86,7 @@ pub fn state(seen: &Seen, grace: Duration, now: Timestamp) -> ServerState {
     }
 }
 
-fn running(seen: &Seen, instance: &Instance, grace: Duration, now: Timestamp) -> ServerState {
+fn running(seen: &ServerFacts, instance: &Instance, grace: Duration, now: Timestamp) -> ServerState {
     let instance = || instance.clone();
     let up_for = Duration::try_from(now.duration_since(instance().launch_time)).unwrap_or_default();
     let answers = seen.answers == Some(true);
@@ -154,11 +154,11 @@ mod tests {
         text.split(['(', ' ', '{']).take(if text.starts_with("Trouble") { 2 } else { 1 }).collect::<Vec<_>>().join(" ")
     }
 
-    fn seen(ec2: InstanceState, heartbeat: Option<Received>, answers: Option<bool>) -> Seen {
-        Seen { instances: Ok(vec![instance(ec2)]), heartbeat: Ok(heartbeat), answers }
+    fn seen(ec2: InstanceState, heartbeat: Option<Received>, answers: Option<bool>) -> ServerFacts {
+        ServerFacts { instances: Ok(vec![instance(ec2)]), heartbeat: Ok(heartbeat), answers }
     }
 
-    fn judged(seen: &Seen, now: i64) -> String {
+    fn judged(seen: &ServerFacts, now: i64) -> String {
         word(&state(seen, GRACE, at(now)))
     }
 
@@ -175,12 +175,12 @@ mod tests {
             let old = received(|heartbeat| heartbeat.listening = Some(true), -60);
             assert_eq!(judged(&seen(ec2, Some(old), Some(true)), 5), expected, "{ec2:?}");
         }
-        let none = Seen { instances: Ok(Vec::new()), heartbeat: Ok(None), answers: None };
+        let none = ServerFacts { instances: Ok(Vec::new()), heartbeat: Ok(None), answers: None };
         assert_eq!(judged(&none, 0), "Asleep");
-        let blind = Seen { instances: Err("timed out".to_owned()), ..none.clone() };
+        let blind = ServerFacts { instances: Err("timed out".to_owned()), ..none.clone() };
         assert_eq!(judged(&blind, 0), "Unknown");
         let two = vec![instance(InstanceState::Running), instance(InstanceState::Stopped)];
-        assert_eq!(judged(&Seen { instances: Ok(two), ..none }, 0), "Trouble Several");
+        assert_eq!(judged(&ServerFacts { instances: Ok(two), ..none }, 0), "Trouble Several");
     }
 
     #[test]
@@ -216,7 +216,7 @@ mod tests {
 
     #[test]
     fn a_heartbeat_that_cannot_be_read_is_no_missing_one() {
-        let unreadable = |answers| Seen {
+        let unreadable = |answers| ServerFacts {
             instances: Ok(vec![instance(InstanceState::Running)]),
             heartbeat: Err("access denied".to_owned()),
             answers,

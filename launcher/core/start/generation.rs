@@ -97,7 +97,7 @@ pub enum RunAnswer {
 /// What a launcher has seen so far, in one go from the press of the button on. Each answer says what it is about: one that
 /// comes late, about what is not the highest generation any more, proves nothing about the one that is.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Seen {
+pub struct LaunchFacts {
     /// Every instance with the server's tag.
     pub instances: Result<Vec<Instance>, String>,
     /// The highest generation that there is.
@@ -110,11 +110,11 @@ pub struct Seen {
     pub run: Option<(u64, RunAnswer)>,
 }
 
-impl Seen {
+impl LaunchFacts {
     /// Two looks, and no questions about a generation yet.
     #[must_use]
     pub fn new(instances: Result<Vec<Instance>, String>, highest: Result<Option<Generation>, String>) -> Self {
-        Seen { instances, highest, named: None, of_token: None, run: None }
+        LaunchFacts { instances, highest, named: None, of_token: None, run: None }
     }
 }
 
@@ -143,7 +143,7 @@ pub enum Step {
     /// Nothing now; look again at this time.
     Wait { until: Timestamp, why: Waiting },
     /// Nothing is launched.
-    Refuse(Refused),
+    Refuse(LaunchRefusal),
 }
 
 /// Why a launcher waits.
@@ -159,7 +159,7 @@ pub enum Waiting {
 
 /// Why nothing is launched.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Refused {
+pub enum LaunchRefusal {
     /// What there is cannot be seen, with the reason.
     CannotSee(String),
     /// There are several living instances: somebody has to look.
@@ -170,15 +170,15 @@ pub enum Refused {
     NoAnswer,
 }
 
-impl fmt::Display for Refused {
+impl fmt::Display for LaunchRefusal {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Refused::CannotSee(why) => write!(f, "cannot see whether a server is running: {why}"),
-            Refused::Several(ids) => {
+            LaunchRefusal::CannotSee(why) => write!(f, "cannot see whether a server is running: {why}"),
+            LaunchRefusal::Several(ids) => {
                 write!(f, "{} instances of this server exist ({}); terminate all but one", ids.len(), ids.join(", "))
             }
-            Refused::NotLaunched(why) => write!(f, "EC2 did not launch the server: {why}"),
-            Refused::NoAnswer => f.write_str("EC2 does not answer"),
+            LaunchRefusal::NotLaunched(why) => write!(f, "EC2 did not launch the server: {why}"),
+            LaunchRefusal::NoAnswer => f.write_str("EC2 does not answer"),
         }
     }
 }
@@ -188,11 +188,11 @@ const AGAIN: Duration = Duration::from_secs(15);
 
 /// What to do next at `now`, after `seen`.
 #[must_use]
-pub fn next(seen: &Seen, now: Timestamp) -> Step {
+pub fn next(seen: &LaunchFacts, now: Timestamp) -> Step {
     let later = |wait: Duration, why| Step::Wait { until: now.checked_add(wait).unwrap_or(Timestamp::MAX), why };
     let (instances, highest) = match (&seen.instances, &seen.highest) {
         (Ok(instances), Ok(highest)) => (instances, highest),
-        (Err(why), _) | (_, Err(why)) => return Step::Refuse(Refused::CannotSee(why.clone())),
+        (Err(why), _) | (_, Err(why)) => return Step::Refuse(LaunchRefusal::CannotSee(why.clone())),
     };
     let mut living = living(instances);
     match (living.next(), living.next()) {
@@ -208,7 +208,7 @@ pub fn next(seen: &Seen, now: Timestamp) -> Step {
         }
         (Some(_), Some(_)) => {
             let ids = crate::server::instance::living(instances).map(|instance| instance.id.clone()).collect();
-            return Step::Refuse(Refused::Several(ids));
+            return Step::Refuse(LaunchRefusal::Several(ids));
         }
     }
     let Some(generation) = highest else { return Step::Create { number: 1 } };
@@ -216,7 +216,7 @@ pub fn next(seen: &Seen, now: Timestamp) -> Step {
     match &generation.instance_id {
         Some(id) => match about(seen.named.as_ref(), id) {
             None => Step::Describe(id.clone()),
-            Some(Lookup::Failed(why)) => Step::Refuse(Refused::CannotSee(why.clone())),
+            Some(Lookup::Failed(why)) => Step::Refuse(LaunchRefusal::CannotSee(why.clone())),
             Some(Lookup::Found(instance)) if instance.state.is_living() => later(AGAIN, Waiting::NotShownYet),
             // EC2 forgets a terminated instance after about an hour, and may not know a new one for a while.
             Some(Lookup::NotFound) if generation.age(now) < SETTLED_AFTER => later(AGAIN, Waiting::NotShownYet),
@@ -227,12 +227,12 @@ pub fn next(seen: &Seen, now: Timestamp) -> Step {
 }
 
 /// The same for a generation of which nobody has noted an instance, while no living instance shows.
-fn unnamed(generation: &Generation, seen: &Seen, now: Timestamp, following: &Step) -> Step {
+fn unnamed(generation: &Generation, seen: &LaunchFacts, now: Timestamp, following: &Step) -> Step {
     match about(seen.run.as_ref(), &generation.number) {
         Some(RunAnswer::Made(id)) => return Step::Note(id.clone()),
         Some(RunAnswer::Terminated) => return following.clone(),
-        Some(RunAnswer::Failed(why)) => return Step::Refuse(Refused::NotLaunched(why.clone())),
-        Some(RunAnswer::NoAnswer) => return Step::Refuse(Refused::NoAnswer),
+        Some(RunAnswer::Failed(why)) => return Step::Refuse(LaunchRefusal::NotLaunched(why.clone())),
+        Some(RunAnswer::NoAnswer) => return Step::Refuse(LaunchRefusal::NoAnswer),
         None => {}
     }
     let age = generation.age(now);
@@ -244,7 +244,7 @@ fn unnamed(generation: &Generation, seen: &Seen, now: Timestamp, following: &Ste
     }
     match about(seen.of_token.as_ref(), &generation.number) {
         None => Step::FindByToken,
-        Some(Lookup::Failed(why)) => Step::Refuse(Refused::CannotSee(why.clone())),
+        Some(Lookup::Failed(why)) => Step::Refuse(LaunchRefusal::CannotSee(why.clone())),
         Some(Lookup::NotFound) => following.clone(),
         Some(Lookup::Found(instance)) => Step::Note(instance.id.clone()),
     }
@@ -273,21 +273,21 @@ mod tests {
         Instance { id: "i-1".to_owned(), state, launch_time: at(0), v4: None, v6: None, stopped_at: None, reason: None }
     }
 
-    fn seen(highest: Option<Generation>, instances: Vec<Instance>) -> Seen {
-        Seen::new(Ok(instances), Ok(highest))
+    fn seen(highest: Option<Generation>, instances: Vec<Instance>) -> LaunchFacts {
+        LaunchFacts::new(Ok(instances), Ok(highest))
     }
 
     #[test]
     fn what_cannot_be_seen_launches_nothing() {
-        let blind = Seen { instances: Err("timed out".to_owned()), ..seen(None, Vec::new()) };
-        assert!(matches!(next(&blind, at(0)), Step::Refuse(Refused::CannotSee(_))));
-        let blind = Seen { highest: Err("timed out".to_owned()), ..seen(None, Vec::new()) };
-        assert!(matches!(next(&blind, at(0)), Step::Refuse(Refused::CannotSee(_))));
-        let blind = Seen {
+        let blind = LaunchFacts { instances: Err("timed out".to_owned()), ..seen(None, Vec::new()) };
+        assert!(matches!(next(&blind, at(0)), Step::Refuse(LaunchRefusal::CannotSee(_))));
+        let blind = LaunchFacts { highest: Err("timed out".to_owned()), ..seen(None, Vec::new()) };
+        assert!(matches!(next(&blind, at(0)), Step::Refuse(LaunchRefusal::CannotSee(_))));
+        let blind = LaunchFacts {
             named: Some(("i-1".to_owned(), Lookup::Failed("timed out".to_owned()))),
             ..seen(Some(generation(Some("i-1"))), Vec::new())
         };
-        assert!(matches!(next(&blind, at(9999)), Step::Refuse(Refused::CannotSee(_))));
+        assert!(matches!(next(&blind, at(9999)), Step::Refuse(LaunchRefusal::CannotSee(_))));
     }
 
     #[test]
@@ -304,7 +304,7 @@ mod tests {
             assert!(next.starts_with(step), "{state:?}: {next}");
         }
         let two = vec![instance(InstanceState::Running), instance(InstanceState::ShuttingDown)];
-        assert!(matches!(next(&seen(None, two), at(0)), Step::Refuse(Refused::Several(ids)) if ids.len() == 2));
+        assert!(matches!(next(&seen(None, two), at(0)), Step::Refuse(LaunchRefusal::Several(ids)) if ids.len() == 2));
     }
 
     #[test]
@@ -315,7 +315,7 @@ mod tests {
         let settling = Step::Wait { until: at(900), why: Waiting::Settling };
         assert_eq!([next(&unnamed, at(600)), next(&unnamed, at(899))], [settling.clone(), settling]);
         assert_eq!(next(&unnamed, at(900)), Step::FindByToken);
-        let with = |of_token| next(&Seen { of_token: Some((4, of_token)), ..unnamed.clone() }, at(900));
+        let with = |of_token| next(&LaunchFacts { of_token: Some((4, of_token)), ..unnamed.clone() }, at(900));
         assert_eq!(with(Lookup::NotFound), Step::Create { number: 5 });
         assert_eq!(with(Lookup::Found(instance(InstanceState::Terminated))), Step::Note("i-1".to_owned()));
         assert!(matches!(with(Lookup::Failed(String::new())), Step::Refuse(_)));
@@ -324,9 +324,12 @@ mod tests {
     #[test]
     fn a_refusal_closes_nothing_and_a_terminated_token_does() {
         let unnamed = seen(Some(generation(None)), Vec::new());
-        let with = |run| next(&Seen { run: Some((4, run)), ..unnamed.clone() }, at(30));
-        assert!(matches!(with(RunAnswer::Failed("no capacity".to_owned())), Step::Refuse(Refused::NotLaunched(_))));
-        assert_eq!(with(RunAnswer::NoAnswer), Step::Refuse(Refused::NoAnswer));
+        let with = |run| next(&LaunchFacts { run: Some((4, run)), ..unnamed.clone() }, at(30));
+        assert!(matches!(
+            with(RunAnswer::Failed("no capacity".to_owned())),
+            Step::Refuse(LaunchRefusal::NotLaunched(_))
+        ));
+        assert_eq!(with(RunAnswer::NoAnswer), Step::Refuse(LaunchRefusal::NoAnswer));
         assert_eq!(with(RunAnswer::Made("i-2".to_owned())), Step::Note("i-2".to_owned()));
         assert_eq!(with(RunAnswer::Terminated), Step::Create { number: 5 });
     }
@@ -337,7 +340,7 @@ mod tests {
         assert_eq!(next(&named, at(0)), Step::Describe("i-1".to_owned()));
         let with = |lookup, now| {
             let named = Some(("i-1".to_owned(), lookup));
-            next(&Seen { named, ..seen(Some(generation(Some("i-1"))), Vec::new()) }, at(now))
+            next(&LaunchFacts { named, ..seen(Some(generation(Some("i-1"))), Vec::new()) }, at(now))
         };
         assert!(matches!(with(Lookup::NotFound, 899), Step::Wait { why: Waiting::NotShownYet, .. }));
         assert_eq!(with(Lookup::NotFound, 900), Step::Create { number: 5 });
@@ -348,11 +351,11 @@ mod tests {
     #[test]
     fn an_answer_about_another_generation_proves_nothing() {
         let named = Some(("i-0".to_owned(), Lookup::Found(instance(InstanceState::Terminated))));
-        let late = Seen { named, ..seen(Some(generation(Some("i-1"))), Vec::new()) };
+        let late = LaunchFacts { named, ..seen(Some(generation(Some("i-1"))), Vec::new()) };
         assert_eq!(next(&late, at(30)), Step::Describe("i-1".to_owned()));
-        let late = Seen { run: Some((3, RunAnswer::Terminated)), ..seen(Some(generation(None)), Vec::new()) };
+        let late = LaunchFacts { run: Some((3, RunAnswer::Terminated)), ..seen(Some(generation(None)), Vec::new()) };
         assert_eq!(next(&late, at(30)), Step::Run);
-        let late = Seen { of_token: Some((3, Lookup::NotFound)), ..seen(Some(generation(None)), Vec::new()) };
+        let late = LaunchFacts { of_token: Some((3, Lookup::NotFound)), ..seen(Some(generation(None)), Vec::new()) };
         assert_eq!(next(&late, at(900)), Step::FindByToken);
     }
 

@@ -19,12 +19,12 @@ pub enum Outcome {
     /// The wish is kept: the instance before is going down.
     Kept(Wish),
     /// Nothing was started.
-    Refused(Refused),
+    Refused(PressRefusal),
 }
 
 /// Why nothing was started.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Refused {
+pub enum PressRefusal {
     OverBudget(OverBudget),
     Ec2(StartError),
     /// A launch has failed, and its requests may still be on their way: the next one may begin at this time.
@@ -33,20 +33,20 @@ pub enum Refused {
     Other(String),
 }
 
-impl From<stopped::Refused> for Refused {
-    fn from(refused: stopped::Refused) -> Self {
+impl From<stopped::StartRefusal> for PressRefusal {
+    fn from(refused: stopped::StartRefusal) -> Self {
         match refused {
-            stopped::Refused::OverBudget(over) => Refused::OverBudget(over),
-            other => Refused::Other(other.to_string()),
+            stopped::StartRefusal::OverBudget(over) => PressRefusal::OverBudget(over),
+            other => PressRefusal::Other(other.to_string()),
         }
     }
 }
 
-impl From<generation::Refused> for Refused {
-    fn from(refused: generation::Refused) -> Self {
+impl From<generation::LaunchRefusal> for PressRefusal {
+    fn from(refused: generation::LaunchRefusal) -> Self {
         match refused {
-            generation::Refused::NoAnswer => Refused::Ec2(StartError::NoAnswer),
-            other => Refused::Other(other.to_string()),
+            generation::LaunchRefusal::NoAnswer => PressRefusal::Ec2(StartError::NoAnswer),
+            other => PressRefusal::Other(other.to_string()),
         }
     }
 }
@@ -58,7 +58,7 @@ impl Outcome {
         match self {
             Outcome::Already(_) if matches!(state, ServerState::Up(_) | ServerState::Trouble(_)) => 200,
             Outcome::Already(_) | Outcome::Started(_) | Outcome::Kept(_) => 202,
-            Outcome::Refused(Refused::OverBudget(_)) => 429,
+            Outcome::Refused(PressRefusal::OverBudget(_)) => 429,
             Outcome::Refused(_) => 503,
         }
     }
@@ -72,18 +72,18 @@ impl Outcome {
         };
         let why = match refused {
             // The request may have arrived.
-            Refused::Ec2(StartError::NoAnswer) => {
+            PressRefusal::Ec2(StartError::NoAnswer) => {
                 return Some(
                     "Nobody knows whether the server was started: EC2 does not answer. Look again in a minute."
                         .to_owned(),
                 );
             }
-            Refused::OverBudget(over) => over.to_string(),
-            Refused::Ec2(error) => error.to_string(),
-            Refused::Settling(until) => {
+            PressRefusal::OverBudget(over) => over.to_string(),
+            PressRefusal::Ec2(error) => error.to_string(),
+            PressRefusal::Settling(until) => {
                 format!("the last launch failed, and another one may begin at {}", until.strftime("%H:%M UTC"))
             }
-            Refused::Other(why) => why.clone(),
+            PressRefusal::Other(why) => why.clone(),
         };
         Some(format!("The server was not started: {why}."))
     }
@@ -125,10 +125,14 @@ mod tests {
         let already = Outcome::Already(instance());
         assert_eq!((already.status(&up), already.status(&starting)), (200, 202));
         assert_eq!([Outcome::Started(None).status(&asleep), Outcome::Kept(wish()).status(&asleep)], [202, 202]);
-        let over = Refused::OverBudget(OverBudget::Starts { limit: 3, until: at(0) });
-        let statuses =
-            [over, Refused::Ec2(StartError::NoCapacity), Refused::Settling(at(0)), Refused::Other(String::new())]
-                .map(|refused| Outcome::Refused(refused).status(&asleep));
+        let over = PressRefusal::OverBudget(OverBudget::Starts { limit: 3, until: at(0) });
+        let statuses = [
+            over,
+            PressRefusal::Ec2(StartError::NoCapacity),
+            PressRefusal::Settling(at(0)),
+            PressRefusal::Other(String::new()),
+        ]
+        .map(|refused| Outcome::Refused(refused).status(&asleep));
         assert_eq!(statuses, [429, 503, 503, 503]);
     }
 

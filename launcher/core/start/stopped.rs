@@ -9,7 +9,7 @@ use crate::server::instance::{Instance, InstanceState, living};
 
 /// What was seen when somebody asked for a start.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Seen {
+pub struct StartFacts {
     /// The parameter `instance-id`.
     pub instance_id: Result<Option<String>, String>,
     /// Every instance with the server's tag.
@@ -30,12 +30,12 @@ pub enum Decision {
         instance_id: String,
         launch_time: Timestamp,
     },
-    Refuse(Refused),
+    Refuse(StartRefusal),
 }
 
 /// Why nothing is started.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Refused {
+pub enum StartRefusal {
     /// What there is cannot be seen, with the reason.
     CannotSee(String),
     /// There is no parameter `instance-id`.
@@ -47,51 +47,51 @@ pub enum Refused {
     OverBudget(OverBudget),
 }
 
-impl fmt::Display for Refused {
+impl fmt::Display for StartRefusal {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Refused::CannotSee(why) => write!(f, "cannot see whether the server is running: {why}"),
-            Refused::NoId => {
+            StartRefusal::CannotSee(why) => write!(f, "cannot see whether the server is running: {why}"),
+            StartRefusal::NoId => {
                 f.write_str("the launcher does not know which instance to start; set the parameter instance-id")
             }
-            Refused::NotOurs(id) => write!(
+            StartRefusal::NotOurs(id) => write!(
                 f,
                 "the parameter instance-id names {id}, which does not exist or lacks the tag mc-idle:server; correct it"
             ),
-            Refused::Several(ids) => write!(
+            StartRefusal::Several(ids) => write!(
                 f,
                 "{} instances carry this server's tag ({}); remove the tag from all but one",
                 ids.len(),
                 ids.join(", ")
             ),
-            Refused::OverBudget(over) => over.fmt(f),
+            StartRefusal::OverBudget(over) => over.fmt(f),
         }
     }
 }
 
 /// What to do at the press of the button.
 #[must_use]
-pub fn decide(seen: &Seen) -> Decision {
+pub fn decide(seen: &StartFacts) -> Decision {
     let instances = match &seen.instances {
         Ok(instances) => instances,
-        Err(why) => return Decision::Refuse(Refused::CannotSee(why.clone())),
+        Err(why) => return Decision::Refuse(StartRefusal::CannotSee(why.clone())),
     };
     let id = match &seen.instance_id {
         Ok(Some(id)) => id,
-        Ok(None) => return Decision::Refuse(Refused::NoId),
-        Err(why) => return Decision::Refuse(Refused::CannotSee(why.clone())),
+        Ok(None) => return Decision::Refuse(StartRefusal::NoId),
+        Err(why) => return Decision::Refuse(StartRefusal::CannotSee(why.clone())),
     };
     let all: Vec<&Instance> = living(instances).collect();
     if all.len() > 1 {
         let ids = all.iter().map(|instance| instance.id.clone()).collect();
-        return Decision::Refuse(Refused::Several(ids));
+        return Decision::Refuse(StartRefusal::Several(ids));
     }
     let Some(instance) = all.into_iter().find(|instance| instance.id == *id) else {
-        return Decision::Refuse(Refused::NotOurs(id.clone()));
+        return Decision::Refuse(StartRefusal::NotOurs(id.clone()));
     };
     let allowed = |decision| match seen.budget {
         Ok(()) => decision,
-        Err(over) => Decision::Refuse(Refused::OverBudget(over)),
+        Err(over) => Decision::Refuse(StartRefusal::OverBudget(over)),
     };
     match instance.state {
         InstanceState::Pending | InstanceState::Running => Decision::Already(instance.clone()),
@@ -114,8 +114,8 @@ mod tests {
         Instance { id: "i-1".to_owned(), state, launch_time: at(0), v4: None, v6: None, stopped_at: None, reason: None }
     }
 
-    fn seen(state: InstanceState) -> Seen {
-        Seen { instance_id: Ok(Some("i-1".to_owned())), instances: Ok(vec![instance(state)]), budget: Ok(()) }
+    fn seen(state: InstanceState) -> StartFacts {
+        StartFacts { instance_id: Ok(Some("i-1".to_owned())), instances: Ok(vec![instance(state)]), budget: Ok(()) }
     }
 
     const OVER: OverBudget = OverBudget::Starts { limit: 3, until: Timestamp::UNIX_EPOCH };
@@ -129,7 +129,7 @@ mod tests {
             (InstanceState::Running, Decision::Already(instance(InstanceState::Running))),
             (InstanceState::Stopping, keep.clone()),
             (InstanceState::ShuttingDown, keep),
-            (InstanceState::Terminated, Decision::Refuse(Refused::NotOurs("i-1".to_owned()))),
+            (InstanceState::Terminated, Decision::Refuse(StartRefusal::NotOurs("i-1".to_owned()))),
         ] {
             assert_eq!(decide(&seen(state)), decision, "{state:?}");
         }
@@ -138,30 +138,30 @@ mod tests {
     #[test]
     fn what_is_not_known_starts_nothing() {
         let stopped = seen(InstanceState::Stopped);
-        let refused = |seen: Seen| match decide(&seen) {
+        let refused = |seen: StartFacts| match decide(&seen) {
             Decision::Refuse(why) => why.to_string(),
             other => panic!("{other:?}"),
         };
-        let why = refused(Seen { instances: Err("timed out".to_owned()), ..stopped.clone() });
+        let why = refused(StartFacts { instances: Err("timed out".to_owned()), ..stopped.clone() });
         assert!(why.contains("timed out"), "{why}");
-        let why = refused(Seen { instance_id: Ok(None), ..stopped.clone() });
+        let why = refused(StartFacts { instance_id: Ok(None), ..stopped.clone() });
         assert!(why.contains("instance-id"), "{why}");
         // Without the tag it is not in the list.
-        let why = refused(Seen { instance_id: Ok(Some("i-2".to_owned())), ..stopped.clone() });
+        let why = refused(StartFacts { instance_id: Ok(Some("i-2".to_owned())), ..stopped.clone() });
         assert!(why.contains("i-2"), "{why}");
         let two = vec![
             instance(InstanceState::Stopped),
             Instance { id: "i-3".to_owned(), ..instance(InstanceState::Running) },
         ];
-        let why = refused(Seen { instances: Ok(two), ..stopped.clone() });
+        let why = refused(StartFacts { instances: Ok(two), ..stopped.clone() });
         assert!(why.contains("i-1, i-3"), "{why}");
-        let why = refused(Seen { budget: Err(OVER), ..stopped });
+        let why = refused(StartFacts { budget: Err(OVER), ..stopped });
         assert!(why.contains("3 starts"), "{why}");
     }
 
     #[test]
     fn the_budget_does_not_matter_to_what_runs() {
-        let running = Seen { budget: Err(OVER), ..seen(InstanceState::Running) };
+        let running = StartFacts { budget: Err(OVER), ..seen(InstanceState::Running) };
         assert!(matches!(decide(&running), Decision::Already(_)));
     }
 }

@@ -1,5 +1,5 @@
 //! What to tell people about an evening, once each. Pure. It is made of what EC2 and SSM show, never of events, which come
-//! twice, late or not at all.
+//! twice, late or not at all. Over 400 lines, nearly half of them tests.
 
 use std::collections::BTreeSet;
 use std::time::Duration;
@@ -25,13 +25,13 @@ const NOTED_WITHIN: Duration = Duration::from_secs(5);
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(default)]
 pub struct Told {
-    evening: Option<Evening>,
+    evening: Option<ToldEvening>,
     /// What somebody has to look at.
     trouble: Option<String>,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-struct Evening {
+struct ToldEvening {
     instance_id: String,
     #[serde(with = "time::required")]
     launch_time: Timestamp,
@@ -78,7 +78,7 @@ pub fn news(told: &Told, facts: &Facts<'_>) -> (Told, Vec<String>) {
     if matches!(facts.state, ServerState::Unknown(_)) {
         return (told, messages);
     }
-    let same = |evening: &Evening, instance: &Instance| {
+    let same = |evening: &ToldEvening, instance: &Instance| {
         evening.instance_id == instance.id && evening.launch_time == instance.launch_time
     };
     match (facts.latest, told.evening.take()) {
@@ -110,10 +110,10 @@ pub fn news(told: &Told, facts: &Facts<'_>) -> (Told, Vec<String>) {
 }
 
 /// An evening of which nothing has been told. One that was over before anybody looked is no news, unless EC2 took it back.
-fn begun(instance: &Instance, facts: &Facts<'_>) -> Evening {
+fn begun(instance: &Instance, facts: &Facts<'_>) -> ToldEvening {
     let over = matches!(instance.state, InstanceState::Stopped | InstanceState::Terminated);
     let young = facts.now <= after(instance.launch_time, TAKEN_BACK);
-    Evening {
+    ToldEvening {
         instance_id: instance.id.clone(),
         launch_time: instance.launch_time,
         told: if over && !(instance.taken_back().is_some() && young) {
@@ -125,7 +125,7 @@ fn begun(instance: &Instance, facts: &Facts<'_>) -> Evening {
     }
 }
 
-fn of_evening(before: Evening, instance: &Instance, facts: &Facts<'_>, messages: &mut Vec<String>) -> Evening {
+fn of_evening(before: ToldEvening, instance: &Instance, facts: &Facts<'_>, messages: &mut Vec<String>) -> ToldEvening {
     let (mut evening, server) = (before, facts.server);
     // Perhaps it is about to be noted who has started it.
     let too_early = by(instance, facts.usage).is_empty() && facts.now < after(instance.launch_time, NOTED_WITHIN);
@@ -167,7 +167,7 @@ fn of_evening(before: Evening, instance: &Instance, facts: &Facts<'_>, messages:
 }
 
 /// That an evening is over; `None`: that has been told.
-fn ended(evening: &Evening, facts: &Facts<'_>) -> Option<String> {
+fn ended(evening: &ToldEvening, facts: &Facts<'_>) -> Option<String> {
     if evening.told.contains(&Item::Stopped) {
         return None;
     }

@@ -4,7 +4,7 @@ use crate::deadline::Deadline;
 use crate::roles::look::Look;
 use crate::roles::press::Press;
 use mc_launcher_core::start::ec2_error::StartError;
-use mc_launcher_core::start::outcome::{Outcome, Refused};
+use mc_launcher_core::start::outcome::{Outcome, PressRefusal};
 use mc_launcher_core::start::wish::{self, Fate, Wish};
 use mc_players::{Allow, Name, Uuid};
 
@@ -59,7 +59,7 @@ impl Round<'_> {
         let outcome = press.start(seen).await;
         (self.log)(&format!("start that was waited for: {}", outcome.in_words()));
         // EC2 has started nothing, and soon will: the next look tries again, for as long as the wish lives.
-        if matches!(outcome, Outcome::Refused(Refused::Ec2(StartError::SpotNotReady | StartError::Throttled))) {
+        if matches!(outcome, Outcome::Refused(PressRefusal::Ec2(StartError::SpotNotReady | StartError::Throttled))) {
             let kept = role.parameters().put("wanted", wish::text(Some(wish)), Deadline::after(CALL)).await;
             if kept.is_ok() {
                 return;

@@ -392,7 +392,7 @@ fn command_line(publication: &Publication, turn: u8, rest: &[u8]) -> Vec<u8> {
     [b"/usr/bin/docker-proxy\0", arguments.as_bytes(), rest].concat()
 }
 
-/// `/proc/PID/net/fib_trie` and `if_inet6`: an own address is written there, is none of loopback, and is found whatever
+/// `/proc/PID/net/fib_trie` and `if_inet6`: an address of the network's own is written there, is none of loopback, and is found whatever
 /// stands before it.
 pub fn addresses(input: &[u8]) {
     const V4: Ipv4Addr = Ipv4Addr::new(198, 51, 100, 7);

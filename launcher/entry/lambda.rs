@@ -12,7 +12,7 @@ use serde_json::{Value, json};
 
 use crate::aws::Aws;
 use crate::clock;
-use crate::doors::log::log;
+use crate::entry::log::log;
 use crate::roles::page::PageRole;
 use crate::roles::warden::{Wake, WardenRole};
 use mc_launcher_core::settings::Settings;

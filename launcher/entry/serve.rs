@@ -16,7 +16,7 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::Semaphore;
 use tokio::time;
 
-use crate::doors::log::log;
+use crate::entry::log::log;
 use crate::roles::page::PageRole;
 use crate::roles::warden::{Wake, WardenRole};
 use mc_launcher_core::web::request::{LONGEST_BODY, Request};

@@ -31,7 +31,7 @@ use crate::net::shared::{Reply, Shared};
 /// How often systemd and the metrics are told.
 const REPORTS: Duration = Duration::from_secs(5);
 
-/// What a connection, or an errand, tells the desk.
+/// What a connection, or an errand, tells the coordinator.
 #[derive(Debug)]
 pub enum Message {
     Ask(Id, Guest, oneshot::Sender<Reply>),
@@ -43,8 +43,8 @@ pub enum Message {
     Started(Duration, StartAnswer),
 }
 
-/// The desk.
-pub struct Desk {
+/// What the one task holds.
+pub struct Coordinator {
     lobby: Lobby,
     /// To whom the next order goes.
     waiting: HashMap<Id, oneshot::Sender<Reply>>,
@@ -62,8 +62,8 @@ pub struct Desk {
     pings: u64,
 }
 
-/// What a desk is made of.
-pub struct DeskParts {
+/// What a coordinator is made of.
+pub struct CoordinatorParts {
     pub shared: Arc<Shared>,
     pub launcher: Launcher,
     pub own: OwnAddresses,
@@ -74,12 +74,12 @@ pub struct DeskParts {
     pub metrics: Textfile,
 }
 
-impl Desk {
-    /// One at which nobody waits.
+impl Coordinator {
+    /// One for whom nobody waits yet.
     #[must_use]
-    pub fn new(parts: DeskParts) -> Self {
-        let DeskParts { shared, launcher, own, texts, hold, journal, supervisor, metrics } = parts;
-        Desk {
+    pub fn new(parts: CoordinatorParts) -> Self {
+        let CoordinatorParts { shared, launcher, own, texts, hold, journal, supervisor, metrics } = parts;
+        Coordinator {
             lobby: Lobby::new(hold),
             waiting: HashMap::new(),
             shared,
@@ -163,10 +163,10 @@ impl Desk {
     }
 
     fn send(&self, errand: Errand) {
-        let desk = self.shared.desk.clone();
+        let coordinator = self.shared.coordinator.clone();
         let tell = move |message| {
-            // The desk ends with the program.
-            let _ = desk.send(message);
+            // The coordinator ends with the program.
+            let _ = coordinator.send(message);
         };
         match errand {
             Errand::Status { asked } => {

@@ -1,4 +1,4 @@
-//! The doors through which requests and events come in.
+//! The entry points: how requests and events come in.
 //!
 //! * [`lambda`]: Lambda's runtime. [`serve`]: a server of its own, for everywhere else.
 //! * [`log`]: the lines about what was done.
