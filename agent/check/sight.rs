@@ -14,8 +14,8 @@ use crate::check::CheckContext;
 use crate::check::finding::{Check, Finding};
 use crate::check::printer::Printer;
 use crate::config::Settings;
-use crate::host::Host;
 use crate::host::networks::{Depth, SecondLook};
+use crate::host::{Host, processes};
 
 /// Prints the findings, and returns whether a Java server listens.
 ///
@@ -24,7 +24,9 @@ use crate::host::networks::{Depth, SecondLook};
 pub async fn run(subject: &mut CheckContext<'_, impl Host>, printer: &mut Printer<impl Write>) -> io::Result<bool> {
     let settings = subject.settings;
     let now = subject.clock.now();
-    let facts = to_the_service(subject.host.look(now, Depth::LastLook, &settings.scope, &BTreeSet::new()).facts);
+    let mut facts = to_the_service(subject.host.look(now, Depth::LastLook, &settings.scope, &BTreeSet::new()).facts);
+    let hidden = || processes::hidden_from_users(subject.proc).filter(|_| settings.scope.containers);
+    facts.hidden = facts.hidden.or_else(hidden);
     let watch = Watch { ports: settings.scope.ports.clone(), bedrock_patience: settings.no_server_window };
     let mut evidence = Evidence::default();
     let first = judge(&facts, &evidence, &watch, now);

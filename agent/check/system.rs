@@ -5,6 +5,7 @@
 
 use std::io::{self, Write};
 use std::path::Path;
+use std::time::Duration;
 
 use mc_service::error_chain::chain;
 use tokio::time;
@@ -22,6 +23,8 @@ const MANAGER: Object<'_> =
 const SERVICE: &str = "org.freedesktop.systemd1.Service";
 /// Settings that hide other processes, and thus their networks, from a service; and their defaults (systemd.exec(5)).
 const HIDING: [(&str, &str); 3] = [("ProtectProc", "default"), ("ProcSubset", "all"), ("PrivatePIDs", "no")];
+/// Longer than `RestartSec=` of the unit.
+const RESTARTS_WITHIN: Duration = Duration::from_secs(3);
 /// The value that `HandlePowerKey=` needs (logind.conf(5)).
 const POWEROFF: &str = "poweroff";
 
@@ -43,7 +46,13 @@ pub async fn run(containers: bool, printer: &mut Printer<impl Write>) -> io::Res
     };
     match bus {
         Ok(bus) => {
-            printer.tell(unit(in_time(ask_unit(&bus)).await, containers))?;
+            let mut asked = in_time(ask_unit(&bus)).await;
+            // A service that is only being restarted shows the same for a moment.
+            if matches!(asked, Ok(Unit::Installed { keeps_ending: true, .. })) {
+                time::sleep(RESTARTS_WITHIN).await;
+                asked = in_time(ask_unit(&bus)).await;
+            }
+            printer.tell(unit(asked, containers))?;
             printer.tell(power_button(in_time(logind::power_button(&bus)).await))
         }
         Err(error) => {
@@ -66,6 +75,8 @@ enum Unit {
         enabled: String,
         /// As `systemctl is-active` shows it.
         active: String,
+        /// It has ended, and systemd is about to start it again: `active` is then `activating`.
+        keeps_ending: bool,
         /// Settings that hide other processes from it.
         hiding: Vec<String>,
     },
@@ -80,6 +91,9 @@ async fn ask_unit(bus: &Connection) -> Result<Unit> {
     let path: OwnedObjectPath = bus::call(bus, MANAGER, "LoadUnit", &(UNIT,)).await?;
     let loaded = Object { service: SYSTEMD, path: path.as_str(), interface: "org.freedesktop.systemd1.Unit" };
     let active = bus::property(bus, loaded, "ActiveState").await?.ok_or(Error::InvalidReply)?;
+    // `auto-restart`, and longer names from systemd 254 on: it has ended and waits for `RestartSec=`.
+    let state: Option<String> = bus::property(bus, loaded, "SubState").await?;
+    let keeps_ending = state.is_some_and(|state| state.starts_with("auto-restart"));
     let service = Object { interface: SERVICE, ..loaded };
     let mut hiding = Vec::new();
     for (name, default) in HIDING {
@@ -87,7 +101,7 @@ async fn ask_unit(bus: &Connection) -> Result<Unit> {
         let value: Option<String> = bus::property(bus, service, name).await?;
         hiding.extend(value.filter(|value| value != default).map(|value| format!("{name}={value}")));
     }
-    Ok(Unit::Installed { enabled, active, hiding })
+    Ok(Unit::Installed { enabled, active, keeps_ending, hiding })
 }
 
 fn unit(unit: Result<Unit>, containers: bool) -> Finding {
@@ -102,6 +116,10 @@ fn unit(unit: Result<Unit>, containers: bool) -> Finding {
                  minecraft.containers = false if the server runs on the host itself",
                 hiding.join(" and ")
             ),
+        ),
+        Ok(Unit::Installed { enabled, keeps_ending: true, .. }) if enabled == "enabled" => Finding::failed(
+            check,
+            format!("{UNIT} ends again and again, and systemd keeps starting it; see systemctl status mc-idle"),
         ),
         Ok(Unit::Installed { enabled, active, .. }) => match (enabled.as_str(), active.as_str()) {
             ("enabled", "failed") => {

@@ -82,6 +82,15 @@ fn hidden(proc: &Path) -> Option<String> {
     (network(&first).is_err() || own_pids()).then(|| format!("cannot see other processes; {ADVICE}"))
 }
 
+/// Why the service cannot see the processes of others although root can (`hidepid=`, proc(5)).
+#[must_use]
+pub fn hidden_from_users(proc: &Path) -> Option<String> {
+    let table = std::fs::read_to_string(proc.join("self/mountinfo")).ok()?;
+    let mount = table.lines().rfind(|line| line.split(' ').nth(4) == Some("/proc"))?;
+    let value = mount.rsplit(' ').next()?.split(',').find_map(|option| option.strip_prefix("hidepid="))?;
+    (!matches!(value, "0" | "off")).then(|| format!("the service cannot see other processes; {ADVICE}"))
+}
+
 /// All processes, with their ids.
 ///
 /// # Errors

@@ -115,9 +115,8 @@ impl Judgement<'_> {
     /// port. One that names 0.0.0.0 may listen for IPv6 as well, but one that names the row's own address comes first.
     fn publication(&self, network: NetworkId, listening: &Listening, edition: Edition) -> Option<Publication> {
         let row = listening.address;
-        let of_this_port = |publication: &Publication| {
-            publication.edition == edition && listening.uid.is_some() && publication.from.port() == row.port()
-        };
+        let of_this_port =
+            |publication: &Publication| publication.edition == edition && publication.from.port() == row.port();
         let publishers = self.publishers_at(network, listening);
         let publications = publishers.filter_map(|publisher| publisher.publication.filter(of_this_port));
         let both_everywhere = |from: SocketAddr| from.ip() == Ipv4Addr::UNSPECIFIED && row.ip().is_unspecified();
@@ -137,7 +136,9 @@ impl Judgement<'_> {
     }
 
     fn owner(&self, network: NetworkId, listening: &Listening) -> Owner {
-        if let Some(Publication { to, .. }) = self.publication(network, listening, Edition::Java) {
+        // A user without a number may be anybody: where he says that his port leads is watched, too, and proves nothing.
+        let known = self.publication(network, listening, Edition::Java).filter(|_| is_believed(network, listening));
+        if let Some(Publication { to, .. }) = known {
             return Owner::LeadsTo(Proxy::DockerProxy, to);
         }
         let mut untold = None;
@@ -209,9 +210,17 @@ impl Judgement<'_> {
         let unknown = match self.owner(network.id, listening) {
             Owner::LeadsTo(proxy, to) => {
                 let behind = self.behind(to);
-                if !behind.is_empty() {
+                let speakers: Vec<ListenerId> = behind.iter().flatten().copied().collect();
+                if !speakers.is_empty() {
                     // It is not asked, so what it answered before this was known expires as if it had gone.
-                    return behind.into_iter().flatten().collect();
+                    return speakers;
+                }
+                // Nothing that the kernel knows of listens there: the server is down, or the packet filter of that network leads on.
+                // Only an answer can tell; without one there is no server.
+                if !behind.is_empty() && !answers {
+                    self.observation.listeners.insert(id);
+                    self.question(network, id, false);
+                    return vec![id];
                 }
                 Some(Unknown::Published { listener: id, by: proxy.name(), to: Some(to) })
             }
@@ -245,7 +254,8 @@ impl Judgement<'_> {
 
     /// Whether a bound UDP port is a proxy's and the server behind it is seen.
     fn is_seen_behind(&self, network: NetworkId, bound: &Listening) -> bool {
-        let Some(Publication { to, .. }) = self.publication(network, bound, Edition::Bedrock) else { return false };
+        let known = self.publication(network, bound, Edition::Bedrock).filter(|_| is_believed(network, bound));
+        let Some(Publication { to, .. }) = known else { return false };
         let owners: Vec<NetworkId> = self.owners_of(to.ip()).collect();
         let networks = self.facts.networks.iter().filter(|network| owners.contains(&network.id));
         networks
@@ -269,11 +279,25 @@ impl Judgement<'_> {
             ip => {
                 let fits = |own: &&IpAddr| ip == **own || (ip.is_unspecified() && (ip.is_ipv6() || own.is_ipv4()));
                 // The host routes an address to one network only: if two own it, an answer says nothing about either.
-                network.addresses.iter().filter(fits).find(|own| self.owners_of(**own).count() == 1).copied()
+                let alone = |own: &&IpAddr| self.owners_of(**own).count() == 1;
+                // Not every address can be reached from the host: that of a VPN or an ipvlan cannot, and that of a bridge can.
+                network.addresses.iter().filter(fits).filter(alone).max_by_key(|own| self.nearness(**own)).copied()
             }
         };
         let ask = |ip| Question { listener: id, address: SocketAddr::new(ip, port), direct };
         self.observation.questions.extend(ip.map(ask));
+    }
+
+    /// How likely an address of another network can be reached from the host: whether root's docker-proxy leads there, and how
+    /// much of it is as in an address of the host's.
+    fn nearness(&self, own: IpAddr) -> (bool, u32) {
+        let roots =
+            self.facts.publishers.iter().filter(|publisher| publisher.network.is_host() && publisher.uid == Some(0));
+        let is_led_to =
+            roots.filter_map(|publisher| publisher.publication).any(|publication| publication.to.ip() == own);
+        let host = self.facts.networks.iter().filter(|network| network.id.is_host());
+        let shared = host.flat_map(|network| &network.addresses).map(|host| shared_bits(*host, own)).max();
+        (is_led_to, shared.unwrap_or(0))
     }
 
     /// The network of a connection's client, if that is on this machine.
@@ -314,6 +338,7 @@ impl Judgement<'_> {
         let Evidence { answers, .. } = self.evidence;
         let listeners: BTreeSet<ListenerId> =
             self.observation.listeners.iter().copied().chain(answers.known().into_iter().map(|(id, ..)| id)).collect();
+        let mut most = 0;
         for listener in listeners {
             let (bedrock, here) =
                 (listener.edition == Edition::Bedrock, self.observation.listeners.contains(&listener));
@@ -330,6 +355,7 @@ impl Judgement<'_> {
                                 .cloned()
                                 .collect::<Vec<_>>(),
                         );
+                        most = most.max(answer.online);
                         let own = if self.is_behind_a_proxy(&listener) { 0 } else { answer.online };
                         self.observation.online = Some(self.observation.online.unwrap_or(0).saturating_add(own));
                     }
@@ -354,6 +380,24 @@ impl Judgement<'_> {
                 None => drop(self.observation.given_up.insert(listener)),
             }
         }
+        // Where all come from this machine, as by a tunnel's program, there may be no other server that counts them.
+        self.observation.online = self.observation.online.map(|online| online.max(most));
+    }
+}
+
+/// Whether a docker-proxy of the row's user is believed to have made the row. Users without a number cannot be told apart; but what
+/// listens on a loopback address of another network is reached from within it alone, as with a rootless Docker, whose clients show
+/// on the host as well.
+fn is_believed(network: NetworkId, row: &Listening) -> bool {
+    row.uid.is_some() || (!network.is_host() && row.address.ip().is_loopback())
+}
+
+/// How many leading bits two addresses of one family share, where an IPv4 bit counts as much as four of IPv6.
+fn shared_bits(one: IpAddr, other: IpAddr) -> u32 {
+    match (one, other) {
+        (IpAddr::V4(one), IpAddr::V4(other)) => 4 * (one.to_bits() ^ other.to_bits()).leading_zeros(),
+        (IpAddr::V6(one), IpAddr::V6(other)) => (one.to_bits() ^ other.to_bits()).leading_zeros(),
+        _ => 0,
     }
 }
 

@@ -13,7 +13,8 @@ mod stopping;
 
 use std::time::Duration;
 
-use mc_idle_rule::{Action, Alarm, Answer, Asked, Edition, Efs, ListenerId, Moment, Question, Rule, View};
+use mc_idle_rule::joining::AGAIN;
+use mc_idle_rule::{Action, Alarm, Answer, Asked, Edition, Efs, ListenerId, Moment, Question, Rule, State, View};
 use mc_service::notify::Supervisor;
 use tokio::sync::mpsc;
 
@@ -42,6 +43,8 @@ use stopping::StopEvent;
 const LAST_WORDS: Duration = Duration::from_secs(1);
 /// How long the agent waits at its end until its state is written and `status.json` is removed.
 const LAST_WRITE: Duration = Duration::from_secs(1);
+/// The longest time between two samples before a stop.
+const BEFORE_A_STOP: Duration = Duration::from_secs(30);
 /// The resolution of tokio's timers.
 const TICK: Duration = Duration::from_millis(1);
 
@@ -151,7 +154,7 @@ impl<H: Host, C: Cloud, S: Supervisor> Service<H, C, S> {
         } else {
             self.show_and_write(now)
         };
-        let interval = self.settings.sample_interval;
+        let interval = sample_interval(self.settings.sample_interval, &view);
         let planned = self.next_sample.plus(interval);
         let regular = if planned > now { planned } else { now.plus(interval) };
         // Take a sample when the window ends, not up to one interval later.
@@ -267,6 +270,14 @@ impl<H: Host, C: Cloud, S: Supervisor> Service<H, C, S> {
     fn file_contents(&self, snapshot: &Snapshot<'_>) -> FileContents {
         FileContents { memory: self.rule.memory(), slept: self.slept, status: Status::new(snapshot) }
     }
+}
+
+/// The time to the next sample. Who tries to join for longer than a scanner does has to show in one before a stop: in the last
+/// minutes they are not far apart, whatever is set.
+fn sample_interval(set: Duration, view: &View) -> Duration {
+    let is_near = view.stop_in.is_some_and(|left| left <= AGAIN + set)
+        || matches!(view.state, State::Due(_) | State::StopFailed { .. });
+    if is_near { set.min(BEFORE_A_STOP) } else { set }
 }
 
 /// The outcome of a question, as the rule takes it.

@@ -16,6 +16,8 @@ use crate::report::heartbeat::Report;
 
 /// How long a stop waits for its final heartbeat.
 const LAST_HEARTBEAT: Duration = Duration::from_secs(5);
+/// Whoever has come since the last look began may not show in it: the request may not be later than this after that.
+const LAST_LOOK: Duration = Duration::from_secs(10);
 
 /// What comes back from the task of a stop.
 pub(super) enum StopEvent<P> {
@@ -87,9 +89,13 @@ impl<H: Host, C: Cloud, S: Supervisor> Service<H, C, S> {
         };
         match self.rule.last_look(attempt, now, &first, witness, fresh, jitter()) {
             Ok(permit) => {
-                let (cloud, sender) = (self.cloud.clone(), self.stop_sender.clone());
+                let (cloud, sender, clock) = (self.cloud.clone(), self.stop_sender.clone(), self.deps.clock);
                 tokio::spawn(async move {
-                    let answer = cloud.request(permit, action, provision).await;
+                    let answer = if clock.now().since(before) > LAST_LOOK {
+                        Err(too_late())
+                    } else {
+                        cloud.request(permit, action, provision).await
+                    };
                     // The receiver is gone only when the agent ends.
                     let _ = sender.send(StopEvent::Answered(attempt, answer));
                 });
@@ -100,4 +106,9 @@ impl<H: Host, C: Cloud, S: Supervisor> Service<H, C, S> {
             }
         }
     }
+}
+
+/// The last look, or the way to the request, took so long that somebody may have come.
+fn too_late() -> StopError {
+    StopError { permanent: false, text: "the last look took too long to rely on, and is taken again".to_owned() }
 }

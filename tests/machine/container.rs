@@ -185,6 +185,7 @@ impl Machine {
              rm -rf /run/mc-idle
              systemctl reset-failed
              umount -q /mnt/efs /home/minecraft/efs
+             mount -o remount,hidepid=0 /proc
              rm -rf /run/systemd/system/mc-idle.service.d /etc/mc-idle/config.d /etc/default/mc-idle /run/aws
              systemctl daemon-reload");
         self.remember();

@@ -54,6 +54,8 @@ use tracing::Level;
 #[derive(Default)]
 struct Outside {
     players: usize,
+    /// How long the next second look takes, in real time.
+    second_look_takes: Duration,
     unreadable: bool,
     /// What the next looks show, before it goes on as above.
     next: VecDeque<Facts>,
@@ -116,6 +118,7 @@ impl Host for Shared {
     }
 
     fn second_look(&mut self, _: Moment, _: &Scope, _: &OwnEnds) -> SecondLook {
+        std::thread::sleep(std::mem::take(&mut self.get().second_look_takes));
         let outside = self.get();
         let facts = outside.witness.clone().unwrap_or_else(|| seen(outside.players));
         if outside.no_witness {
@@ -406,6 +409,39 @@ async fn a_second_witness_that_sees_somebody_or_nothing_holds_the_stop_off() {
         agent.minutes(6).await;
         assert!(agent.requests() >= 1);
     }
+}
+
+/// In real time: whoever comes while the agent does not get to run shows in neither look.
+#[tokio::test]
+async fn a_last_look_that_takes_too_long_is_taken_again() {
+    let outside = Outside { second_look_takes: Duration::from_secs(11), ..Outside::default() };
+    let agent = Agent::start(
+        "idle_minutes = 0.01\nsample_seconds = 0.2\nefs.mount_point = \"\"\nminecraft.ask = false",
+        outside,
+    );
+    let said = "the last look took too long to rely on";
+    while !agent.outside.get().status.contains(said) {
+        assert_eq!(agent.requests(), 0);
+        time::sleep(Duration::from_millis(50)).await;
+    }
+    while agent.requests() == 0 {
+        time::sleep(Duration::from_millis(50)).await;
+    }
+}
+
+/// Somebody whose join of 45 s fails would fit between two samples that are a minute apart.
+#[tokio::test(start_paused = true)]
+async fn samples_before_a_stop_are_so_close_that_a_failed_join_shows() {
+    let text = "idle_minutes = 3\nsample_seconds = 60\nefs.mount_point = \"\"\nminecraft.ask = false";
+    let agent = Agent::start(text, Outside::default());
+    agent.seconds(125).await;
+    agent.outside.get().players = 1;
+    agent.seconds(47).await;
+    agent.outside.get().players = 0;
+    agent.seconds(115).await;
+    assert_eq!(agent.requests(), 0, "he may try again");
+    agent.minutes(3).await;
+    assert_eq!(agent.requests(), 1);
 }
 
 #[tokio::test(start_paused = true)]

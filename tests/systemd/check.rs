@@ -162,6 +162,26 @@ fn a_unit_that_the_next_boot_does_not_start_is_told() {
     world.assert_only_failure("unit", "is enabled, but has failed; see systemctl status mc-idle");
 }
 
+/// As after a mistake in a drop-in: systemd starts it again and again, and never calls that a failure.
+#[test]
+fn a_unit_that_ends_again_and_again_is_told() {
+    let Some(world) = world() else { return };
+    world.machine.drop_in("[Service]\nReadWritePaths=/nonexistent");
+    world.machine.ok("systemctl start mc-idle || true");
+    world.machine.until("it ends", || world.machine.property("SubState").starts_with("auto-restart"));
+    world.assert_only_failure("unit", "ends again and again");
+}
+
+/// Root sees every process all the same, and the service does not.
+#[test]
+fn processes_that_the_service_cannot_see_are_told() {
+    let Some(world) = world() else { return };
+    world.machine.config("efs.mount_point = \"\"\n[minecraft]\nask = false");
+    world.machine.ok("mount -o remount,hidepid=2 /proc");
+    world.assert_only_failure("networks", "hidepid=");
+    world.machine.ok("mount -o remount,hidepid=0 /proc");
+}
+
 #[test]
 fn a_unit_that_is_not_installed_is_told() {
     let Some(world) = world() else { return };

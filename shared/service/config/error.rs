@@ -10,13 +10,15 @@ pub enum ConfigError {
     /// A file, or the folder of drop-ins.
     #[error("cannot read {}: {source}", path.display())]
     Unreadable { path: PathBuf, source: io::Error },
-    #[error("{}:{line}: not valid TOML: {message}", path.display())]
+    #[error("{}:{line}: not valid TOML: {message}, in: {found}", path.display())]
     Syntax {
         path: PathBuf,
         /// From 1.
         line: usize,
         /// The parser's.
         message: String,
+        /// The line.
+        found: String,
     },
     #[error("{}:{line}: unknown key {key} = {found}; known keys: {known}", path.display())]
     UnknownKey {

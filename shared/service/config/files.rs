@@ -73,10 +73,10 @@ impl<S> Loaded<S> {
     /// The text is not TOML, or contains something that is not allowed.
     pub fn take(&mut self, path: &Path, text: &str) -> Result<(), ConfigError> {
         let line_at = |offset: usize| 1 + text.bytes().take(offset).filter(|byte| *byte == b'\n').count();
-        let root = DeTable::parse(text).map_err(|error| ConfigError::Syntax {
-            path: path.to_owned(),
-            line: line_at(error.span().map_or(0, |span| span.start)),
-            message: error.message().to_owned(),
+        let root = DeTable::parse(text).map_err(|error| {
+            let line = line_at(error.span().map_or(0, |span| span.start));
+            let found = text.lines().nth(line - 1).unwrap_or_default().trim().to_owned();
+            ConfigError::Syntax { path: path.to_owned(), line, message: error.message().to_owned(), found }
         })?;
         let mut entries = Vec::new();
         self.flatten(root.get_ref(), "", &mut entries);

@@ -3,12 +3,12 @@
 use std::time::Duration;
 
 use mc_idle_rule::clocks::Windows;
-use mc_idle_rule::facts::Sockets;
+use mc_idle_rule::facts::{FarEnd, Sockets};
 use mc_idle_rule::{Alarm, Answer, Asked, Facts, ListenerId, NetworkId, RuleSettings, State};
 
 use crate::rule::machine::{A, bedrock, connection, java, listens, machine, network};
 use crate::rule::run::{
-    INTERVAL, Run, empty, listening, no_server, row, rule_settings, server, showing, socket, unknown,
+    INTERVAL, Run, address, empty, listening, no_server, row, rule_settings, server, showing, socket, unknown,
 };
 
 const MINUTE: Duration = Duration::from_mins(1);
@@ -162,6 +162,21 @@ fn names_and_counts_are_shown_as_the_servers_give_them() {
     let view = run.rule.view(run.now);
     assert_eq!(view.online, Some(4));
     assert_eq!(view.names, ["Alex", "Kai", "Sam"]);
+}
+
+/// playit, ngrok and the like connect from this machine, and no other server counts the same players.
+#[test]
+fn what_a_server_says_is_shown_where_all_its_connections_come_from_this_machine() {
+    let pair = (address("127.0.0.1:25565"), address("127.0.0.1:50000"));
+    let mut facts = Facts::of_host(listens(&["0.0.0.0:25565"]));
+    let sockets = facts.networks[0].sockets.as_mut().unwrap();
+    sockets.connections.push(connection(NetworkId::HOST, "127.0.0.1:25565", "127.0.0.1:50000", 7));
+    sockets.far_ends.push(FarEnd { local: pair.1, peer: pair.0 });
+    let mut run = Run::new(rule_settings());
+    run.see(&facts);
+    run.hear(server(), Some(3));
+    run.see(&facts);
+    assert_eq!(run.rule.view(run.now).online, Some(3));
 }
 
 #[test]

@@ -304,6 +304,57 @@ fn a_process_that_calls_itself_docker_proxy_is_believed_only_as_the_rows_user() 
     blind(&facts);
 }
 
+/// A machine with users of its own (`systemd-nspawn -U`, unprivileged LXC) and Docker in it: none of its users has a number here.
+#[test]
+fn where_a_user_without_a_number_says_that_his_port_leads_is_watched_and_proves_nothing() {
+    let facts = |players: u64| {
+        let mut inner = listens(&["0.0.0.0:25577"]);
+        let row = |number| connection(B, "172.17.0.2:25577", &format!("203.0.113.7:{}", 40000 + number), 100 + number);
+        inner.connections.extend((0..players).map(row));
+        let mut outer = listens(&[PUBLISHED]);
+        outer.listening[0].uid = None;
+        let others = vec![network(A, "192.168.7.2", outer), network(B, "172.17.0.2", inner)];
+        let mut facts = machine(Sockets::default(), others);
+        facts.publishers = vec![Publisher { network: A, uid: None, ..docker_proxy(PUBLISHED, "172.17.0.2:25577") }];
+        facts
+    };
+    counted(&facts(2), 2);
+    blind(&facts(0));
+}
+
+/// Its docker-proxy listens on loopback in the engine's own network, and clients show on the host as rootlesskit's.
+#[test]
+fn an_empty_server_of_a_rootless_docker_is_empty() {
+    let facts = |from: &str, players: u64| {
+        let mut inner = listens(&["0.0.0.0:25577"]);
+        inner.connections.extend((0..players).map(|_| connection(B, "172.17.0.2:25577", "172.17.0.1:40000", 100)));
+        let mut outer = listens(&[from]);
+        outer.listening[0].uid = None;
+        let others = vec![network(A, "10.0.2.100", outer), network(B, "172.17.0.2", inner)];
+        let mut facts = machine(Sockets::default(), others);
+        facts.publishers = vec![Publisher { network: A, uid: None, ..docker_proxy(from, "172.17.0.2:25577") }];
+        facts
+    };
+    for loopback in ["127.0.0.1:25565", "[::1]:25565"] {
+        stops(&facts(loopback, 0), true);
+        counted(&facts(loopback, 1), 1);
+    }
+    blind(&facts("0.0.0.0:25565", 0));
+}
+
+/// As with kind, k3s in a container, or a router: the packet filter in the container leads on to a server that nobody publishes.
+#[test]
+fn a_published_port_behind_which_nothing_listens_is_asked_whether_it_leads_on() {
+    let facts = published("172.17.0.2:25565", vec![network(A, "172.17.0.2", Sockets::default())]);
+    let mut run = Run::new(rule_settings());
+    run.see(&facts);
+    let questions = run.rule.questions();
+    assert_eq!(questions.len(), 1);
+    assert_eq!((questions[0].address.to_string().as_str(), questions[0].direct), ("127.0.0.1:25565", false));
+    assert!(run.see_and_hear(10 * MINUTE, &facts, java(NetworkId::HOST, PUBLISHED), Some(1)).is_none());
+    assert_eq!(run.state(), State::Occupied);
+}
+
 #[test]
 fn a_publication_of_udp_says_nothing_of_tcp() {
     let mut facts = machine(root_listens(&[PUBLISHED]), vec![network(A, "172.17.0.2", Sockets::default())]);
@@ -380,6 +431,13 @@ fn everybody_who_listens_is_asked_at_an_address_of_his_own() {
     // Where it cannot be reached directly, what is published is asked.
     let facts = published("172.17.0.2:25565", vec![]);
     assert_eq!(asked(&facts), [("127.0.0.1:25565".to_owned(), false)]);
+    // Not every address of a network can be reached from the host: that of a VPN cannot, and that of a bridge can.
+    let mut beside_a_vpn = server_with(A, "172.18.0.2", 0);
+    beside_a_vpn.addresses.insert("10.2.0.2".parse().unwrap());
+    beside_a_vpn.addresses.insert("192.168.255.2".parse().unwrap());
+    let mut facts = machine(Sockets::default(), vec![beside_a_vpn]);
+    facts.networks[0].addresses.insert("172.18.0.1".parse().unwrap());
+    assert_eq!(asked(&facts), [("172.18.0.2:25565".to_owned(), true)]);
     // An address that two networks own says nothing of either.
     let twins = machine(Sockets::default(), vec![server_with(A, "10.1.1.2", 0), server_with(B, "10.1.1.2", 0)]);
     assert_eq!(asked(&twins), []);
