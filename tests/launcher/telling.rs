@@ -100,6 +100,7 @@ pub(crate) fn heartbeat(ec2: &StandIn, state: AgentState, players: u64) {
 
 /// From asleep to asleep, each step told before the next one.
 fn evening(ec2: &StandIn, launcher: &Launcher, mut told: impl FnMut(usize)) {
+    wait_until("the first look is over", || ec2.get("told"));
     assert_eq!(launcher.press_by(ALEX).status, 202);
     told(1);
     wait_until("it runs", || (ec2.instance().state == "running").then_some(()));
@@ -164,6 +165,7 @@ fn a_channel_that_fails_holds_up_no_other_and_the_others_tell_of_it() {
     let tell = json!({"discord": [gone.url(), broken.url(), hung.url(), redirecting.url()], "post": plain.url()});
     ec2.put("tell", &tell.to_string());
     let launcher = Launcher::start(&ec2, OFTEN, &[]);
+    wait_until("the first look is over", || ec2.get("told"));
     launcher.press_by(ALEX);
     // By the one that works: the start, and that two of the others were deleted or lead elsewhere.
     let got = plain.until(3);
@@ -231,8 +233,8 @@ fn a_start_that_was_waited_for_is_told_once() {
     let plain = Web::start(vec![OK]);
     ec2.put("tell", &json!({"post": plain.url()}).to_string());
     let launcher = Launcher::start(&ec2, OFTEN, &[]);
-    assert_eq!(launcher.press_by(ALEX).status, 202);
     wait_until("a look is over", || ec2.get("told"));
+    assert_eq!(launcher.press_by(ALEX).status, 202);
     ec2.set("stopped");
     wait_until("it runs", || (ec2.instance().state == "running").then_some(()));
     heartbeat(&ec2, AgentState::Idle, 0);

@@ -70,6 +70,12 @@ pub struct Facts<'a> {
     pub now: Timestamp,
 }
 
+/// Whether `instance` was started so short a time ago that the page may be about to note by whom.
+#[must_use]
+pub fn is_just_started(instance: &Instance, now: Timestamp) -> bool {
+    now < after(instance.launch_time, NOTED_WITHIN)
+}
+
 /// What has been told once the messages are, and the messages.
 #[must_use]
 pub fn news(told: &Told, facts: &Facts<'_>) -> (Told, Vec<String>) {
@@ -128,7 +134,7 @@ fn begun(instance: &Instance, facts: &Facts<'_>) -> ToldEvening {
 fn of_evening(before: ToldEvening, instance: &Instance, facts: &Facts<'_>, messages: &mut Vec<String>) -> ToldEvening {
     let (mut evening, server) = (before, facts.server);
     // Perhaps it is about to be noted who has started it.
-    let too_early = by(instance, facts.usage).is_empty() && facts.now < after(instance.launch_time, NOTED_WITHIN);
+    let too_early = by(instance, facts.usage).is_empty() && is_just_started(instance, facts.now);
     match facts.state {
         ServerState::Starting(_) if too_early => {}
         ServerState::Starting(_) if evening.told.insert(Item::Starting) => {

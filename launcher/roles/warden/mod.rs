@@ -25,7 +25,7 @@ use mc_launcher_core::tell::address::Reach;
 use mc_launcher_core::tell::channel::Channels;
 use mc_launcher_core::warden::figures::Figures;
 use mc_launcher_core::warden::memory::Memory;
-use mc_launcher_core::warden::news::{Facts, news};
+use mc_launcher_core::warden::news::{Facts, is_just_started, news};
 use mc_launcher_core::warden::record::{self, Records};
 
 /// How long EC2 and SSM may take for one look.
@@ -270,10 +270,15 @@ impl Round<'_> {
             self.failures.push(format!("cannot read what was used: {why}"));
             return;
         };
+        // The page is about to note there who has started it, and the next look notes the rest. Nor is that lost if it has just done so.
+        let is_the_pages = seen.latest().is_some_and(|latest| is_just_started(latest, seen.at));
         if usage.differs_from(noted)
-            // If the page has noted meanwhile who asked for the start, that stays, and the next look notes the rest.
-            && let Err(why) =
-                self.role.parameters().put_after("starts", usage.text(), seen.noted_version, Deadline::after(CALL)).await
+            && !is_the_pages
+            && let Err(why) = self
+                .role
+                .parameters()
+                .put_after("starts", usage.text(), seen.noted_version, Deadline::after(CALL))
+                .await
         {
             self.failures.push(format!("cannot note what was used: {why}"));
         }
