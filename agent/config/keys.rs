@@ -33,7 +33,7 @@ pub const KEYS: &[Key<Settings>] = &[
     },
     Key {
         name: "sample_seconds",
-        meaning: "The time between two samples of the sockets, in seconds.",
+        meaning: "The time between two samples of the sockets, in seconds; in the last minutes before a stop at most 30.",
         default: Some("5"),
         allowed: "a number from 0.2 to 60, decimals allowed",
         set: |settings, value| put(&mut settings.sample_interval, seconds(value, 0.2, 60.0)),

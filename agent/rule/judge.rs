@@ -10,6 +10,7 @@ use std::time::Duration;
 use super::answers::{Answers, ListenerId, SILENCE_PATIENCE, Testimony};
 use super::facts::{Edition, Facts, Listening, Network, NetworkId, Proxy, Publication, Publisher, Sockets};
 use super::moment::Moment;
+use super::nearness::nearness;
 use super::observation::{Observation, Question, Unknown, WatchedConnection};
 
 /// What is watched.
@@ -281,23 +282,17 @@ impl Judgement<'_> {
                 // The host routes an address to one network only: if two own it, an answer says nothing about either.
                 let alone = |own: &&IpAddr| self.owners_of(**own).count() == 1;
                 // Not every address can be reached from the host: that of a VPN or an ipvlan cannot, and that of a bridge can.
-                network.addresses.iter().filter(fits).filter(alone).max_by_key(|own| self.nearness(**own)).copied()
+                network
+                    .addresses
+                    .iter()
+                    .filter(fits)
+                    .filter(alone)
+                    .max_by_key(|own| nearness(self.facts, **own))
+                    .copied()
             }
         };
         let ask = |ip| Question { listener: id, address: SocketAddr::new(ip, port), direct };
         self.observation.questions.extend(ip.map(ask));
-    }
-
-    /// How likely an address of another network can be reached from the host: whether root's docker-proxy leads there, and how
-    /// much of it is as in an address of the host's.
-    fn nearness(&self, own: IpAddr) -> (bool, u32) {
-        let roots =
-            self.facts.publishers.iter().filter(|publisher| publisher.network.is_host() && publisher.uid == Some(0));
-        let is_led_to =
-            roots.filter_map(|publisher| publisher.publication).any(|publication| publication.to.ip() == own);
-        let host = self.facts.networks.iter().filter(|network| network.id.is_host());
-        let shared = host.flat_map(|network| &network.addresses).map(|host| shared_bits(*host, own)).max();
-        (is_led_to, shared.unwrap_or(0))
     }
 
     /// The network of a connection's client, if that is on this machine.
@@ -390,15 +385,6 @@ impl Judgement<'_> {
 /// on the host as well.
 fn is_believed(network: NetworkId, row: &Listening) -> bool {
     row.uid.is_some() || (!network.is_host() && row.address.ip().is_loopback())
-}
-
-/// How many leading bits two addresses of one family share, where an IPv4 bit counts as much as four of IPv6.
-fn shared_bits(one: IpAddr, other: IpAddr) -> u32 {
-    match (one, other) {
-        (IpAddr::V4(one), IpAddr::V4(other)) => 4 * (one.to_bits() ^ other.to_bits()).leading_zeros(),
-        (IpAddr::V6(one), IpAddr::V6(other)) => (one.to_bits() ^ other.to_bits()).leading_zeros(),
-        _ => 0,
-    }
 }
 
 /// Which of the `listening` sockets accepts connections to `local`: the one that listens most closely there.

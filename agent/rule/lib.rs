@@ -7,7 +7,8 @@
 //!
 //! * [`facts`]: what one sample of the host shows, network by network.
 //! * [`answers`]: what the servers answered when asked who is online.
-//! * [`judge`]: **the judgement**: what facts and answers mean, listener by listener.
+//! * [`judge`]: **the judgement**: what facts and answers mean, listener by listener. `nearness`: at which address of a network
+//!   a server is asked.
 //! * [`observation`]: the result of the judgement, in which unknown is a separate case.
 //! * [`tracker`]: how old each connection is and what it counts as: player, young, not yet accepted, ghost.
 //!   [`traffic`]: how much has come in on it.
@@ -29,6 +30,7 @@ pub mod joining;
 pub mod judge;
 pub mod memory;
 pub mod moment;
+mod nearness;
 pub mod observation;
 pub mod rule;
 pub mod tracker;

@@ -304,42 +304,34 @@ fn a_process_that_calls_itself_docker_proxy_is_believed_only_as_the_rows_user() 
     blind(&facts);
 }
 
-/// A machine with users of its own (`systemd-nspawn -U`, unprivileged LXC) and Docker in it: none of its users has a number here.
+/// Docker of a user without a number here: in a network of its own a docker-proxy listens at `from`, and leads to a container with so
+/// many players.
+fn docker_of_somebody(from: &str, players: u64) -> Facts {
+    let mut inner = listens(&["0.0.0.0:25577"]);
+    let row = |number| connection(B, "172.17.0.2:25577", &format!("203.0.113.7:{}", 40000 + number), 100 + number);
+    inner.connections.extend((0..players).map(row));
+    let mut outer = listens(&[from]);
+    outer.listening[0].uid = None;
+    let others = vec![network(A, "192.168.7.2", outer), network(B, "172.17.0.2", inner)];
+    let mut facts = machine(Sockets::default(), others);
+    facts.publishers = vec![Publisher { network: A, uid: None, ..docker_proxy(from, "172.17.0.2:25577") }];
+    facts
+}
+
+/// As in a machine with users of its own (`systemd-nspawn -U`, unprivileged LXC) and Docker in it.
 #[test]
 fn where_a_user_without_a_number_says_that_his_port_leads_is_watched_and_proves_nothing() {
-    let facts = |players: u64| {
-        let mut inner = listens(&["0.0.0.0:25577"]);
-        let row = |number| connection(B, "172.17.0.2:25577", &format!("203.0.113.7:{}", 40000 + number), 100 + number);
-        inner.connections.extend((0..players).map(row));
-        let mut outer = listens(&[PUBLISHED]);
-        outer.listening[0].uid = None;
-        let others = vec![network(A, "192.168.7.2", outer), network(B, "172.17.0.2", inner)];
-        let mut facts = machine(Sockets::default(), others);
-        facts.publishers = vec![Publisher { network: A, uid: None, ..docker_proxy(PUBLISHED, "172.17.0.2:25577") }];
-        facts
-    };
-    counted(&facts(2), 2);
-    blind(&facts(0));
+    counted(&docker_of_somebody(PUBLISHED, 2), 2);
+    blind(&docker_of_somebody(PUBLISHED, 0));
 }
 
 /// Its docker-proxy listens on loopback in the engine's own network, and clients show on the host as rootlesskit's.
 #[test]
 fn an_empty_server_of_a_rootless_docker_is_empty() {
-    let facts = |from: &str, players: u64| {
-        let mut inner = listens(&["0.0.0.0:25577"]);
-        inner.connections.extend((0..players).map(|_| connection(B, "172.17.0.2:25577", "172.17.0.1:40000", 100)));
-        let mut outer = listens(&[from]);
-        outer.listening[0].uid = None;
-        let others = vec![network(A, "10.0.2.100", outer), network(B, "172.17.0.2", inner)];
-        let mut facts = machine(Sockets::default(), others);
-        facts.publishers = vec![Publisher { network: A, uid: None, ..docker_proxy(from, "172.17.0.2:25577") }];
-        facts
-    };
     for loopback in ["127.0.0.1:25565", "[::1]:25565"] {
-        stops(&facts(loopback, 0), true);
-        counted(&facts(loopback, 1), 1);
+        stops(&docker_of_somebody(loopback, 0), true);
+        counted(&docker_of_somebody(loopback, 1), 1);
     }
-    blind(&facts("0.0.0.0:25565", 0));
 }
 
 /// As with kind, k3s in a container, or a router: the packet filter in the container leads on to a server that nobody publishes.
